@@ -1,1 +1,31 @@
-//! Placeholder until this crate is written.
+//! The API of eniway: its custom resources and the words that every part of the project uses.
+//!
+//! `NodeENI` is what a user wants, `NodeENIAttachment` is the record of one interface on one node.
+//! The controller decides and writes the record's `spec` and `status.ec2`; the agent of that node
+//! writes `status.node`. Nothing here talks to anybody: it is data.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+#[expect(
+    unreachable_pub,
+    reason = "KubeSchema repeats the struct inside a function"
+)]
+pub mod attachment;
+pub mod conditions;
+pub mod crds;
+pub mod data_path;
+pub mod ids;
+pub mod mark;
+#[expect(
+    unreachable_pub,
+    reason = "KubeSchema repeats the struct inside a function"
+)]
+pub mod node_eni;
+
+pub use attachment::{
+    Dpdk, Ec2State, Ec2Status, NodeEniAttachment, NodeEniAttachmentSpec, NodeEniAttachmentStatus,
+    NodeEniRef, NodePhase, NodeStatus, XdpStatus,
+};
+pub use data_path::{DataPath, Enforcement, XdpMode, XdpPolicy};
+pub use ids::{AttachmentId, DeviceIndex, EniId, GroupId, InstanceId, MacAddress, SubnetId};
+pub use node_eni::{AttachmentSummary, NodeEni, NodeEniSpec, NodeEniStatus, SubnetPolicy};

@@ -1,0 +1,74 @@
+//! Conditions: their types and reasons, in one place, so that YAML, events and documents agree.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use schemars::{JsonSchema as _, Schema, SchemaGenerator};
+
+/// The type of the summary condition of every object.
+pub const READY: &str = "Ready";
+/// The type of the condition that answers a wish for DPDK.
+pub const DPDK: &str = "DPDK";
+
+/// Reasons of conditions. What a user can do about each is in the condition's message.
+pub mod reason {
+    /// All that was asked for is there.
+    pub const READY: &str = "Ready";
+    /// Work is under way and nothing is wrong.
+    pub const PROGRESSING: &str = "Progressing";
+    /// No node has the labels.
+    pub const NO_MATCHING_NODES: &str = "NoMatchingNodes";
+    /// The object is being deleted; its interfaces go first.
+    pub const RELEASING: &str = "Releasing";
+    /// DPDK was asked for, which this release does not do.
+    pub const DPDK_NOT_AVAILABLE: &str = "DPDKNotAvailable";
+    /// J's controller runs in this cluster: eniway does nothing.
+    pub const OTHER_CONTROLLER_ACTIVE: &str = "OtherControllerActive";
+    /// J made an attachment here; eniway does not touch it.
+    pub const ADOPTION_REQUIRED: &str = "AdoptionRequired";
+    /// No such subnet in the cluster's VPC.
+    pub const SUBNET_NOT_FOUND: &str = "SubnetNotFound";
+    /// More than one subnet bears the name.
+    pub const SUBNET_AMBIGUOUS: &str = "SubnetAmbiguous";
+    /// No such security group in the cluster's VPC.
+    pub const SECURITY_GROUP_NOT_FOUND: &str = "SecurityGroupNotFound";
+    /// More than one security group bears the name.
+    pub const SECURITY_GROUP_AMBIGUOUS: &str = "SecurityGroupAmbiguous";
+    /// The subnet is in another zone than the node.
+    pub const SUBNET_IN_OTHER_ZONE: &str = "SubnetInOtherZone";
+    /// `MatchZone`, and no subnet of the list is in the node's zone.
+    pub const NO_SUBNET_IN_ZONE: &str = "NoSubnetInZone";
+    /// The subnet has no free address.
+    pub const SUBNET_FULL: &str = "SubnetFull";
+    /// The instance type holds no more interfaces.
+    pub const INSTANCE_LIMIT_REACHED: &str = "InstanceLimitReached";
+    /// Every device index of the card is taken.
+    pub const NO_FREE_DEVICE_INDEX: &str = "NoFreeDeviceIndex";
+    /// The instance is not running yet.
+    pub const INSTANCE_PENDING: &str = "InstancePending";
+    /// The node's provider ID names no EC2 instance.
+    pub const NODE_WITHOUT_INSTANCE: &str = "NodeWithoutInstance";
+    /// EC2 refuses for a while; work goes on slower.
+    pub const THROTTLED: &str = "Throttled";
+    /// EC2 failed; the call is repeated.
+    pub const EC2_UNAVAILABLE: &str = "EC2Unavailable";
+    /// EC2 does not allow the call.
+    pub const NOT_AUTHORIZED: &str = "NotAuthorized";
+    /// EC2 calls the request invalid.
+    pub const INVALID_REQUEST: &str = "InvalidRequest";
+    /// The node's agent has not answered yet, or is silent.
+    pub const AGENT_SILENT: &str = "AgentSilent";
+    /// The node's agent reports a failure.
+    pub const NODE_FAILED: &str = "NodeFailed";
+    /// The record was written by a newer release than the agent's.
+    pub const AGENT_TOO_OLD: &str = "AgentTooOld";
+}
+
+/// The schema of a list of conditions, which server-side apply merges by `type`.
+pub(crate) fn list_map(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = Vec::<Condition>::json_schema(generator);
+    schema.insert("x-kubernetes-list-type".into(), "map".into());
+    schema.insert(
+        "x-kubernetes-list-map-keys".into(),
+        ["type"].as_slice().into(),
+    );
+    schema
+}

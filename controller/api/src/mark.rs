@@ -1,0 +1,75 @@
+//! The marks by which eniway knows what is its own: tags, finalizers, leases and field managers.
+//!
+//! Their values are fixed from the first day: what bears another mark is never touched.
+
+/// Tag: the cluster's name (chart value `clusterName`).
+pub const TAG_CLUSTER: &str = "eniway.io/cluster";
+/// Tag: the UID of the namespace kube-system, which no two clusters share.
+pub const TAG_CLUSTER_UID: &str = "eniway.io/cluster-uid";
+/// Tag: the UID of the NodeENI.
+pub const TAG_NODE_ENI_UID: &str = "eniway.io/nodeeni-uid";
+/// Tag: the UID of the record (NodeENIAttachment).
+pub const TAG_ATTACHMENT: &str = "eniway.io/attachment";
+/// Tag: what the interface is for; see [`Role`].
+pub const TAG_ROLE: &str = "eniway.io/role";
+/// Tag: when it was created, RFC 3339. EC2 does not tell an interface's age.
+pub const TAG_CREATED_AT: &str = "eniway.io/created-at";
+/// Tag that keeps the VPC CNI away from an interface; its value must be `true`.
+pub const TAG_NO_MANAGE: &str = "node.k8s.amazonaws.com/no_manage";
+
+/// J's tags, for those who look for them.
+pub mod peer {
+    /// `nodeeni-<NodeENI>-<node>-<last 8 of the subnet>`.
+    pub const TAG_NAME: &str = "Name";
+    /// The NodeENI's name.
+    pub const TAG_NODE_ENI: &str = "NodeENI";
+    /// The node's name.
+    pub const TAG_NODE: &str = "Node";
+    /// The subnet.
+    pub const TAG_SUBNET: &str = "SubnetID";
+    /// Its value is [`MANAGED_BY`].
+    pub const TAG_MANAGED_BY: &str = "kubernetes.io/cluster/managed-by";
+    /// The value of [`TAG_MANAGED_BY`].
+    pub const MANAGED_BY: &str = "nodeeni-controller";
+    /// The lease of J's controller: while it is renewed, eniway does nothing.
+    pub const LEASE: &str = "nodeeni-controller-leader-election";
+    /// The namespace in which J's chart puts its controller.
+    pub const NAMESPACE: &str = "eni-controller-system";
+}
+
+/// What an interface is for, as the tag [`TAG_ROLE`] says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It belongs to a record and goes with it.
+    Attachment,
+}
+
+impl Role {
+    /// The tag's value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Attachment => "attachment",
+        }
+    }
+}
+
+/// The finalizer of NodeENI; J's, so that both products understand an object.
+pub const FINALIZER_NODE_ENI: &str = "nodeeni.networking.k8s.aws/finalizer";
+/// The finalizer of NodeENIAttachment. It stays while an interface of ours may exist.
+pub const FINALIZER_ATTACHMENT: &str = "eniway.io/attachment";
+/// Annotation on a record: release the interface although it is in use.
+pub const ANNOTATION_FORCE_RELEASE: &str = "eniway.io/force-release";
+
+/// Field manager of the controller.
+pub const CONTROLLER: &str = "eniway-controller";
+/// Field manager of the agents.
+pub const AGENT: &str = "eniway-agent";
+/// The controllers' lease, in their own namespace.
+pub const LEASE_CONTROLLER: &str = "eniway-controller";
+
+/// The name of the lease by which the agent of `node` says that it is alive; in the chart's namespace.
+#[must_use]
+pub fn agent_lease(node: &str) -> String {
+    format!("eniway-agent-{node}")
+}
