@@ -10,3 +10,18 @@ use crate::{NodeEni, NodeEniAttachment};
 pub fn all() -> Vec<CustomResourceDefinition> {
     vec![NodeEni::crd(), NodeEniAttachment::crd()]
 }
+
+/// The definitions as YAML documents, the same bytes each time.
+///
+/// # Errors
+///
+/// None that is known: the definitions are plain data.
+pub fn yaml() -> Result<String, serde_yaml_ng::Error> {
+    let mut text = String::new();
+    for crd in all() {
+        text.push_str("---\n");
+        // kubectl reads YAML 1.1, in which a bare Off is a boolean.
+        text.push_str(&serde_yaml_ng::to_string(&crd)?.replace("- Off\n", "- 'Off'\n"));
+    }
+    Ok(text)
+}

@@ -1,7 +1,9 @@
 //! What the data path of an interface is asked to do, and what it answers.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use std::{borrow::Cow, fmt};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The wish for the XDP and TC programs of an interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -19,7 +21,7 @@ pub struct DataPath {
 }
 
 /// Where the ingress check is wanted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub enum XdpPolicy {
     /// Native XDP if the driver takes it, else TC ingress.
     #[default]
@@ -33,7 +35,7 @@ pub enum XdpPolicy {
 }
 
 /// What happens to a packet that fails the check.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub enum Enforcement {
     /// Dropped and counted.
     #[default]
@@ -55,14 +57,121 @@ pub enum XdpMode {
     Tc,
 }
 
-impl std::fmt::Display for Enforcement {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        std::fmt::Debug::fmt(self, f)
+/// A word with a value for off. YAML 1.1, which kubectl reads, takes a bare `Off` for the boolean
+/// false, so false is accepted for it everywhere.
+trait Switch: Copy + fmt::Debug + 'static {
+    const NAME: &'static str;
+    const OFF: Self;
+    const ALL: &'static [Self];
+
+    fn parse<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Said {
+            Boolean(bool),
+            Word(String),
+        }
+        let words = || format!("{:?}", Self::ALL);
+        match Said::deserialize(deserializer)? {
+            Said::Boolean(false) => Ok(Self::OFF),
+            Said::Boolean(true) => Err(serde::de::Error::custom(format!(
+                "true is not one of {}",
+                words()
+            ))),
+            Said::Word(word) => Self::ALL
+                .iter()
+                .copied()
+                .find(|value| format!("{value:?}") == word)
+                .ok_or_else(|| {
+                    serde::de::Error::custom(format!("`{word}` is not one of {}", words()))
+                }),
+        }
+    }
+
+    /// No `type`, for there are two; Kubernetes then asks for preserve-unknown-fields.
+    fn schema() -> Schema {
+        let mut values: Vec<serde_json::Value> = Self::ALL
+            .iter()
+            .map(|value| format!("{value:?}").into())
+            .collect();
+        values.push(false.into());
+        json_schema!({"x-kubernetes-preserve-unknown-fields": true, "enum": values})
     }
 }
 
-impl std::fmt::Display for XdpMode {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        std::fmt::Debug::fmt(self, f)
+impl Switch for XdpPolicy {
+    const NAME: &'static str = "XdpPolicy";
+    const OFF: Self = Self::Off;
+    const ALL: &'static [Self] = &[Self::Auto, Self::Native, Self::Generic, Self::Off];
+}
+
+impl Switch for Enforcement {
+    const NAME: &'static str = "Enforcement";
+    const OFF: Self = Self::Off;
+    const ALL: &'static [Self] = &[Self::Enforce, Self::Audit, Self::Off];
+}
+
+macro_rules! switch {
+    ($name:ty) => {
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                <Self as Switch>::parse(deserializer)
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> Cow<'static, str> {
+                <Self as Switch>::NAME.into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                <Self as Switch>::schema()
+            }
+        }
+    };
+}
+switch!(XdpPolicy);
+switch!(Enforcement);
+
+impl fmt::Display for Enforcement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+impl fmt::Display for XdpMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bare_off_is_off_although_yaml_reads_it_as_false() {
+        let path: DataPath =
+            serde_json::from_str(r#"{"xdp": false, "enforcement": "Off"}"#).unwrap();
+        assert_eq!(path.xdp, Some(XdpPolicy::Off));
+        assert_eq!(path.enforcement, Some(Enforcement::Off));
+        assert_eq!(
+            serde_json::to_string(&path).unwrap(),
+            r#"{"xdp":"Off","enforcement":"Off"}"#
+        );
+    }
+
+    #[test]
+    fn another_word_is_refused_with_the_choices() {
+        let error = serde_json::from_str::<DataPath>(r#"{"enforcement": "enforce"}"#).unwrap_err();
+        assert!(
+            error.to_string().contains("[Enforce, Audit, Off]"),
+            "{error}"
+        );
+        assert!(serde_json::from_str::<DataPath>(r#"{"xdp": true}"#).is_err());
     }
 }

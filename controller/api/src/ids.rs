@@ -80,6 +80,12 @@ id!(
     "^eni-attach-[0-9a-f]{8,17}$"
 );
 
+id!(
+    /// A network (VPC), `vpc-…`.
+    VpcId,
+    "^vpc-[0-9a-f]{8,17}$"
+);
+
 /// The place of an interface on its network card; 0 is the primary interface and never ours.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,

@@ -27,5 +27,5 @@ pub use attachment::{
     NodeEniRef, NodePhase, NodeStatus, XdpStatus,
 };
 pub use data_path::{DataPath, Enforcement, XdpMode, XdpPolicy};
-pub use ids::{AttachmentId, DeviceIndex, EniId, GroupId, InstanceId, MacAddress, SubnetId};
+pub use ids::{AttachmentId, DeviceIndex, EniId, GroupId, InstanceId, MacAddress, SubnetId, VpcId};
 pub use node_eni::{AttachmentSummary, NodeEni, NodeEniSpec, NodeEniStatus, SubnetPolicy};

@@ -75,7 +75,7 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("(has(self.subnetID) && self.subnetID != '') || (has(self.subnetIDs) && size(self.subnetIDs) > 0) || (has(self.subnetName) && self.subnetName != '') || (has(self.subnetNames) && size(self.subnetNames) > 0)").message("name a subnet: one of subnetID, subnetIDs, subnetName, subnetNames"))]
 #[x_kube(validation = Rule::new("(has(self.securityGroupIDs) && size(self.securityGroupIDs) > 0) || (has(self.securityGroupNames) && size(self.securityGroupNames) > 0)").message("name a security group: one of securityGroupIDs, securityGroupNames"))]
-#[x_kube(validation = Rule::new("!((has(self.enableDPDK) && self.enableDPDK) || (has(self.dpdkEnabled) && self.dpdkEnabled)) || !has(self.dataPath) || (has(self.dataPath.xdp) && self.dataPath.xdp == 'Off')").message("an interface that DPDK drives has no XDP: set dataPath.xdp to Off, or drop enableDPDK"))]
+#[x_kube(validation = Rule::new("!((has(self.enableDPDK) && self.enableDPDK) || (has(self.dpdkEnabled) && self.dpdkEnabled)) || !has(self.dataPath)").message("an interface that DPDK drives runs no XDP or TC program: drop dataPath or enableDPDK"))]
 pub struct NodeEniSpec {
     /// Labels that a node must have, all of them. Empty is refused: it would match every node.
     #[x_kube(validation = Rule::new("size(self) > 0").message("an empty nodeSelector would match every node: name at least one label"))]
