@@ -8,7 +8,8 @@
 
 #[expect(
     unreachable_pub,
-    reason = "KubeSchema repeats the struct inside a function"
+    clippy::duplicated_attributes,
+    reason = "KubeSchema repeats the struct inside a function, and columns repeat their types"
 )]
 pub mod attachment;
 pub mod conditions;
@@ -18,7 +19,8 @@ pub mod ids;
 pub mod mark;
 #[expect(
     unreachable_pub,
-    reason = "KubeSchema repeats the struct inside a function"
+    clippy::duplicated_attributes,
+    reason = "KubeSchema repeats the struct inside a function, and columns repeat their types"
 )]
 pub mod node_eni;
 
