@@ -1,1 +1,40 @@
-//! Placeholder until this crate is written.
+//! A whole Kubernetes on one machine, in namespaces, in seconds.
+//!
+//! ```no_run
+//! use lab::{Config, Lab};
+//!
+//! let lab = Lab::start(Config::control_plane_only(), &|line| eprintln!("{line}"))?;
+//! lab.kubectl(&["get", "namespaces"])?;
+//! // A kube client on the host uses `lab.kubeconfig()`.
+//! # Ok::<(), lab::Error>(())
+//! ```
+//!
+//! All of it lives in namespaces of its own: no port but one on 127.0.0.1, no file but one folder
+//! below `/tmp/eniway-lab`, no interface on the host. It ends with the [`Lab`], or with the process
+//! that made it, however that ends. Any number of labs run side by side.
+//!
+//! Needs root and the programs of [`requirements`]; the rest is built once ([`binaries`]).
+
+mod component;
+mod config;
+mod control_plane;
+mod error;
+mod forward;
+mod lab;
+mod namespace;
+mod pki;
+mod requirements;
+mod state;
+
+pub mod binaries;
+pub mod images;
+pub mod wait;
+
+pub use config::{Config, NodeConfig, NodeKind, REGION};
+pub use control_plane::GATEWAY;
+pub use error::{Chain, Error};
+pub use images::write_image;
+pub use lab::{Kubeconfigs, Lab};
+pub use namespace::{Command, Namespace};
+pub use requirements::{Requirement, missing, requirements};
+pub use state::sweep;

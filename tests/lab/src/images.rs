@@ -1,0 +1,291 @@
+//! Writes container images without Docker: `docker save` archives of one layer.
+//!
+//! `ctr -n k8s.io images import FILE` takes them.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+/// Runs shell scripts in pods; every busybox applet is in `/bin`.
+pub const BUSYBOX: &str = "registry.local/busybox:1";
+/// Holds a pod's namespaces.
+pub const PAUSE: &str = "registry.local/pause:1";
+
+/// Where Debian's busybox-static puts it.
+const BUSYBOX_FILE: &str = "/bin/busybox";
+
+/// Why an image was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file that goes into the image.
+    #[error("read {path} for the image {reference}")]
+    Read {
+        /// Of which image.
+        reference: String,
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The archive.
+    #[error("write the image {reference} to {path}")]
+    Write {
+        /// Which image.
+        reference: String,
+        /// The archive.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// An entry of an image's layer.
+#[derive(Clone, Debug)]
+enum Entry {
+    Directory,
+    File { contents: Vec<u8>, mode: u32 },
+    Link { target: String },
+}
+
+/// An image of one layer, in memory.
+#[derive(Clone, Debug)]
+pub struct Image {
+    reference: String,
+    entrypoint: Vec<String>,
+    command: Vec<String>,
+    entries: Vec<(String, Entry)>,
+}
+
+/// Writes an image with an executable for each `(path in the image, file on the host)`.
+///
+/// The files should be static binaries: there is nothing else in the image but empty folders and
+/// `/etc/passwd`.
+pub fn write_image(
+    path: &Path,
+    reference: &str,
+    entrypoint: &[&str],
+    files: &[(&str, &Path)],
+) -> Result<(), Error> {
+    files
+        .iter()
+        .try_fold(
+            Image::new(reference).entrypoint(entrypoint),
+            |image, (inside, file)| image.executable(inside, file),
+        )?
+        .write(path)
+}
+
+impl Image {
+    /// An image with the empty folders that programs expect.
+    pub fn new(reference: &str) -> Self {
+        let folders = [
+            "bin", "etc", "proc", "root", "run", "sys", "dev", "var", "www",
+        ];
+        let mut image = Self {
+            reference: reference.to_owned(),
+            entrypoint: Vec::new(),
+            command: Vec::new(),
+            entries: folders
+                .map(|folder| (folder.to_owned(), Entry::Directory))
+                .into(),
+        };
+        image.entries.push(("tmp".to_owned(), Entry::Directory));
+        image
+            .file(
+                "etc/passwd",
+                b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65532:65532:nobody:/:/bin/false\n",
+            )
+            .file("etc/group", b"root:x:0:\nnobody:x:65532:\n")
+    }
+
+    /// What runs in a container of it.
+    pub fn entrypoint(mut self, entrypoint: &[&str]) -> Self {
+        self.entrypoint = entrypoint.iter().map(ToString::to_string).collect();
+        self
+    }
+
+    /// What runs unless the pod says otherwise.
+    pub fn command(mut self, command: &[&str]) -> Self {
+        self.command = command.iter().map(ToString::to_string).collect();
+        self
+    }
+
+    /// Adds a small file.
+    pub fn file(mut self, path: &str, contents: &[u8]) -> Self {
+        self.entries.push((
+            path.to_owned(),
+            Entry::File {
+                contents: contents.to_vec(),
+                mode: 0o644,
+            },
+        ));
+        self
+    }
+
+    /// Adds a symbolic link.
+    pub fn link(mut self, path: &str, target: &str) -> Self {
+        self.entries.push((
+            path.to_owned(),
+            Entry::Link {
+                target: target.to_owned(),
+            },
+        ));
+        self
+    }
+
+    /// Adds an executable that is read from the host.
+    pub fn executable(mut self, path: &str, file: &Path) -> Result<Self, Error> {
+        let contents = fs::read(file).map_err(|source| Error::Read {
+            reference: self.reference.clone(),
+            path: file.to_path_buf(),
+            source,
+        })?;
+        // Docker's layers carry no leading slash, and a folder comes before what is in it.
+        let path = path.trim_start_matches('/');
+        let mut folders: Vec<&Path> = Path::new(path)
+            .ancestors()
+            .skip(1)
+            .filter(|p| !p.as_os_str().is_empty())
+            .collect();
+        folders.reverse();
+        for folder in folders {
+            let folder = folder.to_string_lossy().into_owned();
+            if !self.entries.iter().any(|(known, _)| *known == folder) {
+                self.entries.push((folder, Entry::Directory));
+            }
+        }
+        self.entries.push((
+            path.to_owned(),
+            Entry::File {
+                contents,
+                mode: 0o755,
+            },
+        ));
+        Ok(self)
+    }
+
+    /// Writes the archive.
+    pub fn write(&self, path: &Path) -> Result<(), Error> {
+        let failed = |source| Error::Write {
+            reference: self.reference.clone(),
+            path: path.to_path_buf(),
+            source,
+        };
+        let archive = self.archive().map_err(failed)?;
+        fs::write(path, archive).map_err(failed)
+    }
+
+    fn archive(&self) -> io::Result<Vec<u8>> {
+        let layer = tarball(&self.entries)?;
+        let config = json!({
+            "architecture": architecture(),
+            "os": "linux",
+            "config": {"Env": ["PATH=/bin"], "Entrypoint": self.entrypoint, "Cmd": self.command},
+            "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{}", hex(&layer))]},
+            "history": [{"created_by": "eniway lab"}],
+        })
+        .to_string()
+        .into_bytes();
+        let config_name = format!("{}.json", hex(&config));
+        let manifest =
+            json!([{"Config": config_name, "RepoTags": [self.reference], "Layers": ["layer.tar"]}]);
+        let file = |contents: Vec<u8>| Entry::File {
+            contents,
+            mode: 0o644,
+        };
+        tarball(&[
+            ("layer.tar".to_owned(), file(layer)),
+            (config_name, file(config)),
+            (
+                "manifest.json".to_owned(),
+                file(manifest.to_string().into_bytes()),
+            ),
+        ])
+    }
+}
+
+/// Writes the pause and busybox images into `folder` and gives the archives' paths.
+pub(crate) fn write_base(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let read = |source| Error::Read {
+        reference: BUSYBOX.to_owned(),
+        path: BUSYBOX_FILE.into(),
+        source,
+    };
+    let list = Command::new(BUSYBOX_FILE)
+        .arg("--list")
+        .output()
+        .map_err(read)?;
+    let applets = String::from_utf8_lossy(&list.stdout).into_owned();
+    let system = |reference: &str| -> Result<Image, Error> {
+        let image = Image::new(reference).executable("bin/busybox", Path::new(BUSYBOX_FILE))?;
+        let applets = applets.lines().filter(|applet| *applet != "busybox");
+        Ok(applets.fold(image, |image, applet| {
+            image.link(&format!("bin/{applet}"), "busybox")
+        }))
+    };
+    let pause = "trap 'exit 0' TERM INT; while :; do sleep 1000 & wait $!; done";
+    let (busybox_tar, pause_tar) = (folder.join("busybox.tar"), folder.join("pause.tar"));
+    system(BUSYBOX)?.command(&["/bin/sh"]).write(&busybox_tar)?;
+    system(PAUSE)?
+        .entrypoint(&["/bin/sh", "-c", pause])
+        .write(&pause_tar)?;
+    Ok(vec![pause_tar, busybox_tar])
+}
+
+/// The same entries always give the same bytes.
+fn tarball(entries: &[(String, Entry)]) -> io::Result<Vec<u8>> {
+    let mut archive = tar::Builder::new(Vec::new());
+    for (path, entry) in entries {
+        let mut header = tar::Header::new_gnu();
+        let set = |header: &mut tar::Header, kind, mode, size| {
+            header.set_entry_type(kind);
+            header.set_mode(mode);
+            header.set_size(size);
+        };
+        match entry {
+            Entry::Directory => {
+                set(
+                    &mut header,
+                    tar::EntryType::Directory,
+                    if path == "tmp" { 0o1777 } else { 0o755 },
+                    0,
+                );
+                archive.append_data(&mut header, path, io::empty())?;
+            }
+            Entry::File { contents, mode } => {
+                set(
+                    &mut header,
+                    tar::EntryType::Regular,
+                    *mode,
+                    contents.len() as u64,
+                );
+                archive.append_data(&mut header, path, contents.as_slice())?;
+            }
+            Entry::Link { target } => {
+                set(&mut header, tar::EntryType::Symlink, 0o777, 0);
+                archive.append_link(&mut header, path, target)?;
+            }
+        }
+    }
+    archive.into_inner()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// Rust's name of the architecture in Go's words.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
