@@ -1,0 +1,161 @@
+//! The custom resources, as a real API server takes and refuses them. Needs root (the lab).
+
+use std::fs;
+
+use lab::{Config, Lab};
+
+/// A NodeENI whose spec is valid but for what `spec` adds or replaces, one `key: value` a line.
+fn manifest(name: &str, spec: &str) -> String {
+    let said = |key: &str| spec.lines().any(|line| line.starts_with(key));
+    let mut text = format!(
+        "apiVersion: networking.k8s.aws/v1alpha1\nkind: NodeENI\nmetadata: {{name: {name}}}\nspec:\n"
+    );
+    for (key, default) in [
+        ("nodeSelector", "{ng: multi-eni}"),
+        ("subnetName", "multus-a"),
+        ("securityGroupNames", "[multus]"),
+    ] {
+        if !said(key) && !said(&format!("no {key}")) {
+            text.push_str(&format!("  {key}: {default}\n"));
+        }
+    }
+    for line in spec.lines().filter(|line| !line.starts_with("no ")) {
+        text.push_str(&format!("  {line}\n"));
+    }
+    text
+}
+
+fn apply(lab: &Lab, manifest: &str) -> Result<String, String> {
+    lab.apply(manifest).map_err(|error| error.to_string())
+}
+
+/// What the manifest alone shows wrong, and what the API server answers.
+const REFUSED: &[(&str, &str, &str)] = &[
+    (
+        "empty-selector",
+        "nodeSelector: {}",
+        "an empty nodeSelector would match every node",
+    ),
+    (
+        "no-selector",
+        "no nodeSelector",
+        "spec.nodeSelector: Required value",
+    ),
+    (
+        "no-subnet",
+        "no subnetName",
+        "name a subnet: one of subnetID, subnetIDs",
+    ),
+    (
+        "empty-subnets",
+        "no subnetName\nsubnetIDs: []",
+        "name a subnet",
+    ),
+    ("no-group", "no securityGroupNames", "name a security group"),
+    (
+        "mtu-small",
+        "mtu: 1279",
+        "mtu is 0 (leave it) or 1280 to 9216",
+    ),
+    ("mtu-large", "mtu: 9217", "less than or equal to 9216"),
+    ("index-0", "deviceIndex: 0", "greater than or equal to 1"),
+    ("index-32", "deviceIndex: 32", "less than or equal to 31"),
+    (
+        "subnet-id",
+        "subnetID: subnet-XYZ",
+        "spec.subnetID in body should match",
+    ),
+    (
+        "group-id",
+        "securityGroupIDs: [group-1]",
+        "spec.securityGroupIDs[0] in body should match",
+    ),
+    (
+        "pci",
+        "dpdkPCIAddress: '00:07.0'",
+        "spec.dpdkPCIAddress in body should match",
+    ),
+    ("policy", "subnetPolicy: Any", "Unsupported value: \"Any\""),
+    (
+        "xdp",
+        "dataPath: {xdp: native}",
+        "supported values: \"Auto\", \"Native\", \"Generic\", \"Off\"",
+    ),
+    (
+        "dpdk-xdp",
+        "enableDPDK: true\ndataPath: {xdp: Auto}",
+        "an interface that DPDK drives runs no XDP or TC program",
+    ),
+    (
+        "dpdk-alias",
+        "dpdkEnabled: true\ndataPath: {}",
+        "an interface that DPDK drives runs no XDP or TC program",
+    ),
+    (
+        "aws-tag",
+        "tags: {'aws:owner': me}",
+        "starts with neither aws: nor eniway.io/",
+    ),
+    (
+        "our-tag",
+        "tags: {eniway.io/role: pool}",
+        "starts with neither aws: nor eniway.io/",
+    ),
+];
+
+const ACCEPTED: &[(&str, &str)] = &[
+    ("mtu-zero", "mtu: 0"),
+    ("mtu-jumbo", "mtu: 9216"),
+    ("bare-off", "dataPath: {xdp: Off, enforcement: Off}"),
+    ("quoted-off", "dataPath: {xdp: 'Off', enforcement: 'Off'}"),
+    ("dpdk", "enableDPDK: true\ndpdkDriver: vfio-pci"),
+    ("short-id", "subnetID: subnet-12345678"),
+];
+
+#[test]
+fn a_manifest_that_is_wrong_by_itself_is_refused_with_the_reason() {
+    let lab = lab_with_crds();
+    for (name, spec, reason) in REFUSED {
+        let error = apply(&lab, &manifest(name, spec)).expect_err(name);
+        assert!(
+            error.contains(reason),
+            "{name}: expected `{reason}` in: {error}"
+        );
+    }
+    for (name, spec) in ACCEPTED {
+        apply(&lab, &manifest(name, spec)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+    for file in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/manifests")).unwrap() {
+        let path = file.unwrap().path();
+        apply(&lab, &fs::read_to_string(&path).unwrap())
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+    a_records_identity_never_changes(&lab);
+}
+
+fn a_records_identity_never_changes(lab: &Lab) {
+    let record = |node: &str, mtu: u32| {
+        format!(
+            "apiVersion: networking.k8s.aws/v1alpha1\nkind: NodeENIAttachment\nmetadata: {{name: r}}\nspec:\n  \
+             {{nodeName: {node}, instanceID: i-12345678, nodeENI: {{name: a, uid: b}}, subnetID: subnet-12345678,\n   \
+             securityGroupIDs: [], deleteOnTermination: true, sourceDestCheck: true, mtu: {mtu}}}\n"
+        )
+    };
+    apply(lab, &record("node1", 1500)).unwrap();
+    apply(lab, &record("node1", 9001)).unwrap();
+    let error = apply(lab, &record("node2", 9001)).unwrap_err();
+    assert!(error.contains("never change"), "{error}");
+}
+
+fn lab_with_crds() -> Lab {
+    let lab = Lab::start(Config::control_plane_only(), &|line| eprintln!("{line}")).unwrap();
+    lab.apply(&eniway_api::crds::yaml().unwrap()).unwrap();
+    lab.kubectl(&[
+        "wait",
+        "--for=condition=Established",
+        "crd/nodeenis.networking.k8s.aws",
+        "crd/nodeeniattachments.networking.k8s.aws",
+    ])
+    .unwrap();
+    lab
+}
