@@ -259,14 +259,6 @@ fn build(
             "-o",
         ])
         .args([output.as_os_str(), program.package().as_ref()])
-        .env(
-            "CGO_ENABLED",
-            if program == Program::Kubelet {
-                "1"
-            } else {
-                "0"
-            },
-        )
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

@@ -1,7 +1,7 @@
 //! etcd, the API server and, where wanted, controller manager and scheduler, in the outer namespaces.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::mount::{MsFlags, mount};
@@ -12,8 +12,10 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::forward::Forward;
 use crate::namespace::Namespace;
+use crate::node::{self, BRIDGE};
 use crate::pki::{Pki, Subject};
 use crate::state::State;
+use crate::vpc::NODE_SUBNETS;
 use crate::wait;
 
 /// The outer side's address: the API server and EC2 are there for nodes and pods.
@@ -237,36 +239,35 @@ impl ControlPlane {
     }
 }
 
-/// Addresses and a `/run` of its own for the outer namespaces.
+/// Addresses, the bridge of the nodes and a `/run` of its own for the outer namespaces.
 fn prepare(outer: &Namespace) -> Result<(), Error> {
     outer.run(|| {
-        let failed = |target: &'static str| {
-            move |source| Error::Mount {
-                target: target.into(),
-                source,
-            }
+        let run = Path::new("/run");
+        let failed = |source| Error::Mount {
+            target: run.into(),
+            source,
         };
-        // Nodes get what is mounted here later on; the host does not.
-        let shared = MsFlags::MS_REC.union(MsFlags::MS_SHARED);
-        mount(None::<&str>, "/", None::<&str>, shared, None::<&str>).map_err(failed("/"))?;
         mount(
             Some("tmpfs"),
-            "/run",
+            run,
             Some("tmpfs"),
             MsFlags::empty(),
             None::<&str>,
         )
-        .map_err(failed("/run"))?;
-        let path = "/proc/sys/net/ipv4/ip_forward";
-        std::fs::write(path, "1").map_err(crate::state::failed(path.as_ref()))
+        .map_err(failed)?;
+        node::write("/proc/sys/net/ipv4/ip_forward", "1")
     })??;
     for address in [GATEWAY, SERVICE] {
-        outer
-            .command("ip")
-            .args(["address", "add", &format!("{address}/32"), "dev", "lo"])
-            .read()?;
+        node::run(outer, &format!("address add {address}/32 dev lo"))?;
     }
-    Ok(())
+    node::run(outer, &format!("link add {BRIDGE} type bridge"))?;
+    for subnet in NODE_SUBNETS {
+        node::run(
+            outer,
+            &format!("address add {}/24 dev {BRIDGE}", subnet.gateway()),
+        )?;
+    }
+    node::run(outer, &format!("link set {BRIDGE} up"))
 }
 
 fn etcd_flags() -> [String; 8] {

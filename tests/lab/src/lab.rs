@@ -3,15 +3,16 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command as HostCommand, Stdio};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::binaries::Program;
 use crate::component::tail;
-use crate::config::Config;
+use crate::config::{Config, NodeConfig};
 use crate::control_plane::ControlPlane;
 use crate::error::{Error, good_end};
 use crate::namespace::{Holder, Namespace};
+use crate::nodes::Nodes;
 use crate::requirements;
 use crate::state::State;
 use crate::wait;
@@ -27,6 +28,7 @@ pub struct Lab {
     admin: PathBuf,
     admin_inside: PathBuf,
     url: String,
+    nodes: Arc<Nodes>,
     outer: Holder,
     state: State,
 }
@@ -37,12 +39,8 @@ impl Lab {
     /// `progress` gets a line whenever something takes long enough to be told.
     pub fn start(config: Config, progress: &dyn Fn(&str)) -> Result<Self, Error> {
         requirements::check(&config)?;
-        let locate = |program| {
-            config
-                .binaries
-                .locate(program, progress)
-                .map_err(Error::from)
-        };
+        let binaries = config.binaries.clone();
+        let locate = |program| binaries.locate(program, progress).map_err(Error::from);
         // All builds happen before anything is started.
         for program in config.programs() {
             locate(program)?;
@@ -57,10 +55,23 @@ impl Lab {
             admin_inside: plane.admin_inside.clone(),
             url: plane.url(),
             plane: Mutex::new(plane),
+            nodes: Arc::default(),
             config,
             outer,
             state,
         };
+        if !lab.config.nodes.is_empty() {
+            progress("starting the nodes");
+            let kubelet = lab.config.programs().contains(&Program::Kubelet);
+            let kubelet = kubelet.then(|| locate(Program::Kubelet)).transpose()?;
+            lab.nodes.start(
+                &lab.config,
+                lab.outer.namespace(),
+                &lab.state,
+                &lab.plane(),
+                kubelet.as_ref(),
+            )?;
+        }
         Ok(lab)
     }
 
@@ -194,6 +205,25 @@ impl Lab {
     /// Where a program that a test starts may log to.
     pub fn log_file(&self, component: &str) -> PathBuf {
         self.state.log(component)
+    }
+
+    /// The namespaces of a node: `lab.in_node("node1")?.command("ip").arg("link").read()`.
+    ///
+    /// # Errors
+    ///
+    /// There is no such node, or it was taken down.
+    pub fn in_node(&self, name: &str) -> Result<Namespace, Error> {
+        self.nodes.namespace(name)
+    }
+
+    /// What the nodes were made from.
+    pub fn nodes(&self) -> &[NodeConfig] {
+        &self.config.nodes
+    }
+
+    /// Makes an image archive known to every node that runs pods.
+    pub fn import_image(&self, archive: &Path) -> Result<(), Error> {
+        self.nodes.import(archive)
     }
 
     /// The namespaces of the control plane.

@@ -15,19 +15,24 @@
 //!
 //! Needs root and the programs of [`requirements`]; the rest is built once ([`binaries`]).
 
+mod cgroup;
 mod component;
 mod config;
 mod control_plane;
 mod error;
 mod forward;
+mod kubelet;
 mod lab;
 mod namespace;
+mod node;
+mod nodes;
 mod pki;
 mod requirements;
 mod state;
 
 pub mod binaries;
 pub mod images;
+pub mod vpc;
 pub mod wait;
 
 pub use config::{Config, NodeConfig, NodeKind, REGION};

@@ -14,10 +14,10 @@ use nix::sched::{CloneFlags, setns, unshare};
 
 use crate::error::Error;
 
-/// What a new set of namespaces does not share with the one it is made in.
+/// What a thread unshares for a new set of namespaces; the pid namespace is left to unshare(1),
+/// because a thread that has entered one cannot make another below it.
 const UNSHARED: CloneFlags = CloneFlags::CLONE_NEWNS
     .union(CloneFlags::CLONE_NEWNET)
-    .union(CloneFlags::CLONE_NEWPID)
     .union(CloneFlags::CLONE_NEWUTS);
 
 /// Process 1 of the new namespaces. It waits on a pipe that only we hold: when we end, by whatever
@@ -37,6 +37,9 @@ struct Inner {
     /// Mount first: entering it needs nothing from the others, and they are open already.
     files: [(CloneFlags, File); 4],
 }
+
+/// Where the network namespace is among the files.
+const NET: usize = 1;
 
 impl Namespace {
     /// The name it was made with, such as `node1`.
@@ -83,6 +86,15 @@ impl Namespace {
             .map_err(io::Error::other)?
     }
 
+    /// Its network namespace as an open file, for `ip … netns /proc/self/fd/0`.
+    pub(crate) fn net(&self) -> Result<File, Error> {
+        let failed = |source| Error::File {
+            path: format!("the network namespace of {}", self.0.name).into(),
+            source,
+        };
+        self.0.files[NET].1.try_clone().map_err(failed)
+    }
+
     fn enter(&self) -> Result<(), Error> {
         let failed = |source: nix::Error| Error::Enter {
             namespace: self.0.name.clone(),
@@ -97,7 +109,7 @@ impl Namespace {
             .map_err(failed)
     }
 
-    /// Opens the namespaces of a process.
+    /// Opens the namespaces of a process, and the pid namespace that it has made.
     fn of(pid: u32, name: &str) -> Result<Self, Error> {
         let open = |kind: CloneFlags, file: &str| {
             let path = format!("/proc/{pid}/ns/{file}");
@@ -112,7 +124,7 @@ impl Namespace {
             open(CloneFlags::CLONE_NEWNS, "mnt")?,
             open(CloneFlags::CLONE_NEWNET, "net")?,
             open(CloneFlags::CLONE_NEWUTS, "uts")?,
-            open(CloneFlags::CLONE_NEWPID, "pid")?,
+            open(CloneFlags::CLONE_NEWPID, "pid_for_children")?,
         ];
         Ok(Self(Arc::new(Inner {
             name: name.to_owned(),
@@ -145,15 +157,15 @@ impl Holder {
             let private = MsFlags::MS_REC.union(MsFlags::MS_PRIVATE);
             mount(None::<&str>, "/", None::<&str>, private, None::<&str>).map_err(failed)?;
             nix::unistd::sethostname(name).map_err(failed)?;
-            std::process::Command::new("sh")
-                .args(["-c", INIT])
+            std::process::Command::new("unshare")
+                .args(["--pid", "--fork", "--kill-child", "--", "sh", "-c", INIT])
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 // A Ctrl-C at the terminal is for us; it reaches the lab by way of the pipe.
                 .process_group(0)
                 .spawn()
                 .map_err(|source| Error::Spawn {
-                    program: "sh".to_owned(),
+                    program: "unshare".to_owned(),
                     source,
                 })
         };
@@ -164,12 +176,6 @@ impl Holder {
         };
         let alive = init.stdin.take().expect("the standard input is a pipe");
         let output = init.stdout.take().expect("the standard output is a pipe");
-        let namespace = Namespace::of(init.id(), name)?;
-        let holder = Self {
-            namespace,
-            init,
-            _alive: alive,
-        };
         let mut line = String::new();
         BufReader::new(output)
             .read_line(&mut line)
@@ -177,11 +183,23 @@ impl Holder {
                 path: "the output of init".into(),
                 source,
             })?;
-        if line.trim() != "ready" {
-            return Err(Error::Init {
+        let ready = line.trim() == "ready";
+        let namespace = if ready {
+            Namespace::of(init.id(), name)
+        } else {
+            Err(Error::Init {
                 namespace: name.to_owned(),
-            });
-        }
+            })
+        };
+        let namespace = namespace.inspect_err(|_| {
+            let _ = init.kill();
+            let _ = init.wait();
+        })?;
+        let holder = Self {
+            namespace,
+            init,
+            _alive: alive,
+        };
         holder
             .namespace
             .command("ip")

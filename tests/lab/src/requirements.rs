@@ -32,9 +32,10 @@ const fn for_kubelets(program: &'static str, package: &'static str) -> Requireme
     }
 }
 
-const ALL: [Requirement; 10] = [
+const ALL: [Requirement; 11] = [
     always("ip", "iproute2"),
     always("mount", "mount"),
+    always("unshare", "util-linux"),
     always("find", "findutils"),
     for_kubelets("busybox", "busybox-static"),
     for_kubelets("containerd", "containerd"),
