@@ -1,1 +1,40 @@
-//! Placeholder until this crate is written.
+//! What the BPF programs and the agent say to each other: map names, keys, values and counters.
+//!
+//! Addresses are byte arrays in network order, so there is no byte order to get wrong. Every struct
+//! is `repr(C)` without padding and has its size asserted; a change here needs a new
+//! [`LAYOUT_VERSION`], because maps outlive the agent that made them.
+#![no_std]
+#![warn(missing_docs)]
+
+mod config;
+mod counter;
+mod reason;
+
+pub use config::{AddressValue, Config, Cover4, Cover6, flags, mode};
+pub use counter::{COUNTERS, Counter, Direction, Outcome, counter_index};
+pub use reason::Reason;
+
+/// Version of everything in this crate; part of the path at which maps are pinned.
+pub const LAYOUT_VERSION: u32 = 1;
+
+/// Name of the array of one [`Config`].
+pub const CONFIG: &str = "CONFIG";
+/// Name of the trie of the ENI's IPv4 addresses and prefixes.
+pub const LOCAL4: &str = "LOCAL4";
+/// Name of the trie of the ENI's IPv6 addresses and prefixes.
+pub const LOCAL6: &str = "LOCAL6";
+/// Name of the per-CPU array of [`COUNTERS`] × [`Counter`].
+pub const COUNTS: &str = "COUNTS";
+
+/// Most entries of [`LOCAL4`] and of [`LOCAL6`].
+///
+/// The largest instances take 50 addresses or prefixes for each ENI and family (EC2 user guide,
+/// "Maximum IP addresses per network interface"); the tries take memory only as they fill.
+pub const ADDRESSES: u32 = 4096;
+
+/// Name of the XDP program that checks what arrives.
+pub const INGRESS_XDP: &str = "eni_ingress";
+/// Name of the TC program that checks what arrives.
+pub const INGRESS_TC: &str = "eni_ingress_tc";
+/// Name of the TC program that checks what leaves.
+pub const EGRESS: &str = "eni_egress";

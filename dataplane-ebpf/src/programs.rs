@@ -1,0 +1,158 @@
+//! Reads packets in the kernel, asks the guard, counts, and answers in the hook's own words.
+
+use aya_ebpf::{
+    bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action},
+    helpers::generated::bpf_xdp_get_buff_len,
+    maps::lpm_trie::Key,
+    programs::{TcContext, XdpContext},
+};
+use eniway_abi::{Config, Direction, counter_index};
+
+use crate::{
+    guard::{self, Addresses, Verdict},
+    maps::{CONFIG, COUNTS, LOCAL4, LOCAL6},
+    packet::Bytes,
+};
+
+/// Goes on to whoever comes next at the hook. Both TCX and a direct-action filter take it so;
+/// `TC_ACT_OK` would end the chain and keep programs behind ours from seeing the packet.
+const NEXT: i32 = TC_ACT_UNSPEC;
+
+/// Judges what arrives, in the driver.
+///
+/// `FRAGS` says whether the object may be given packets of more than one buffer.
+#[inline(always)]
+pub fn ingress_xdp<const FRAGS: bool>(context: &XdpContext) -> u32 {
+    let packet = Xdp::<FRAGS>::new(context);
+    match run(&packet, Direction::Ingress) {
+        Some(verdict) if verdict.is_drop() => xdp_action::XDP_DROP,
+        Some(_) => xdp_action::XDP_PASS,
+        None => xdp_action::XDP_ABORTED,
+    }
+}
+
+/// Judges what arrives, in the stack.
+#[inline(always)]
+pub fn ingress_tc(context: &TcContext) -> i32 {
+    tc(context, Direction::Ingress)
+}
+
+/// Judges what leaves.
+#[inline(always)]
+pub fn egress_tc(context: &TcContext) -> i32 {
+    tc(context, Direction::Egress)
+}
+
+#[inline(always)]
+fn tc(context: &TcContext, direction: Direction) -> i32 {
+    match run(&Skb { context }, direction) {
+        Some(verdict) if !verdict.is_drop() => NEXT,
+        Some(_) | None => TC_ACT_SHOT,
+    }
+}
+
+/// `None` cannot happen: an array of one has its first entry.
+#[inline(always)]
+fn run(packet: &impl Bytes, direction: Direction) -> Option<Verdict> {
+    let config: &Config = CONFIG.get(0)?;
+    let verdict = match direction {
+        Direction::Ingress => guard::ingress(packet, &Tries, config),
+        Direction::Egress => guard::egress(packet, &Tries, config),
+    };
+    let index = counter_index(direction, verdict.outcome, verdict.reason);
+    if let Some(counter) = COUNTS.get_ptr_mut(index) {
+        // SAFETY: the slot of this CPU, which no other program run of this hook shares while this
+        // one lasts.
+        unsafe {
+            (*counter).packets += 1;
+            (*counter).bytes += packet.length() as u64;
+        }
+    }
+    Some(verdict)
+}
+
+/// The ENI's addresses in the maps.
+struct Tries;
+
+impl Addresses for Tries {
+    #[inline(always)]
+    fn has4(&self, address: [u8; 4]) -> bool {
+        LOCAL4.get(Key::new(32, address)).is_some()
+    }
+
+    #[inline(always)]
+    fn has6(&self, address: [u8; 16]) -> bool {
+        LOCAL6.get(Key::new(128, address)).is_some()
+    }
+}
+
+/// A packet in the driver's receive buffer.
+struct Xdp<const FRAGS: bool> {
+    data: usize,
+    end: usize,
+    context: *mut aya_ebpf::bindings::xdp_md,
+}
+
+impl<const FRAGS: bool> Xdp<FRAGS> {
+    #[inline(always)]
+    fn new(context: &XdpContext) -> Self {
+        Self {
+            data: context.data(),
+            end: context.data_end(),
+            context: context.ctx,
+        }
+    }
+}
+
+impl<const FRAGS: bool> Bytes for Xdp<FRAGS> {
+    #[inline(always)]
+    fn length(&self) -> usize {
+        if FRAGS {
+            // SAFETY: the context the kernel gave us.
+            (unsafe { bpf_xdp_get_buff_len(self.context) }) as usize
+        } else {
+            self.end - self.data
+        }
+    }
+
+    #[inline(always)]
+    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        linear(self.data, self.end, offset)
+    }
+}
+
+/// A packet in the stack's hands.
+struct Skb<'a> {
+    context: &'a TcContext,
+}
+
+impl Bytes for Skb<'_> {
+    #[inline(always)]
+    fn length(&self) -> usize {
+        self.context.len() as usize
+    }
+
+    /// Headers that lie outside the linear part are copied. `bpf_skb_pull_data` would bring them in,
+    /// but makes the packet writable first, which copies every TCP segment that leaves.
+    #[inline(always)]
+    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        linear(self.context.data(), self.context.data_end(), offset)
+            .or_else(|| self.context.load(offset).ok())
+    }
+
+    #[inline(always)]
+    fn is_tagged(&self) -> bool {
+        // SAFETY: the context the kernel gave us.
+        unsafe { (*self.context.skb.skb).vlan_present != 0 }
+    }
+}
+
+#[inline(always)]
+fn linear<const N: usize>(data: usize, end: usize, offset: usize) -> Option<[u8; N]> {
+    let start = data + offset;
+    if start + N > end {
+        return None;
+    }
+    // SAFETY: in bounds by the test above, and bytes need no alignment.
+    Some(unsafe { *(start as *const [u8; N]) })
+}

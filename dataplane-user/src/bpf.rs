@@ -1,0 +1,238 @@
+//! The door to BPF: loads the guard of an ENI, attaches it, sets it and reads its counters.
+//!
+//! Nothing is remembered here. What is attached stands in bpffs, so a new process finds the guards of
+//! the old one running and takes them over without a packet lost:
+//!
+//! ```text
+//! <root>/links/<eni>/ingress, egress                      the attachments; removing one detaches
+//! <root>/maps/v<LAYOUT>/<eni>/CONFIG, LOCAL4, …           settings, addresses, counters
+//! ```
+//!
+//! # Guarantees
+//!
+//! - From the first [`Bpf::attach`] to [`Bpf::detach`] there is no moment without a guard, also while
+//!   programs are replaced or move between XDP and TC.
+//! - A process that dies between any two steps leaves a state that the next `attach` or `detach`
+//!   repairs.
+//! - Programs of others are reported, never replaced.
+
+mod addresses;
+mod clsact;
+mod error;
+mod hook;
+mod interface;
+mod kernel;
+mod link;
+mod maps;
+mod object;
+mod pins;
+
+use std::path::Path;
+
+use eniway_abi::{COUNTERS, Counter};
+pub use eniway_abi::{Direction, Outcome, Reason};
+
+pub use self::{
+    error::Error,
+    hook::IngressMode,
+    kernel::Kernel,
+    object::{Verified, objects, verify},
+};
+use self::{hook::Hooks, maps::Maps, object::Object, pins::Pins};
+
+/// The guards of this node.
+#[derive(Debug)]
+pub struct Bpf {
+    pins: Pins,
+    kernel: Kernel,
+}
+
+/// What an ENI's guard should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guard {
+    /// Where packets that arrive are checked.
+    pub ingress: WantedIngress,
+    /// What they are checked against.
+    pub config: GuardConfig,
+}
+
+/// Where packets that arrive should be checked. Where XDP is refused, TC takes its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WantedIngress {
+    /// In the driver if it takes the program as the interface stands.
+    XdpAuto,
+    /// In the driver; the caller has made MTU and channels fit.
+    XdpNative,
+    /// In the stack, before everything else in it.
+    XdpGeneric,
+    /// In the stack's traffic control: no XDP, and so no reset of the device.
+    Tc,
+}
+
+/// What packets are checked against.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuardConfig {
+    /// The ENI's MAC address.
+    pub mac: [u8; 6],
+    /// What happens to a packet that breaks a rule.
+    pub mode: Mode,
+    /// Addresses must be the ENI's own.
+    pub source_dest_check: bool,
+    /// The ENI's addresses and prefixes, the one in most use first.
+    pub addresses: Vec<ipnet::IpNet>,
+    /// The CIDRs of its subnet.
+    pub subnets: Vec<ipnet::IpNet>,
+}
+
+/// What happens to a packet that breaks a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Dropped and counted.
+    Enforce,
+    /// Counted.
+    Audit,
+    /// Not noticed: nothing is read.
+    Off,
+}
+
+/// What stands in bpffs for one ENI.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attached {
+    /// The ENI, as it was attached.
+    pub eni: String,
+    /// Index of the interface; 0 when it is gone and the links are defunct.
+    pub ifindex: u32,
+    /// The check of what arrives.
+    pub ingress: Option<Hook>,
+    /// The check of what leaves.
+    pub egress: Option<Hook>,
+}
+
+/// One attached program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// Where it runs; always [`IngressMode::Tc`] for egress.
+    pub mode: IngressMode,
+    /// It takes packets of several buffers (XDP only).
+    pub frags: bool,
+    /// The kernel's number of the program.
+    pub program_id: u32,
+}
+
+/// How a guard came to be attached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttachReport {
+    /// Where packets that arrive are checked.
+    pub mode: IngressMode,
+    /// The XDP program takes packets of several buffers, so that it needs no small MTU.
+    pub frags: bool,
+    /// Why it is not what was wanted.
+    pub reason: Option<String>,
+    /// TC programs are attached by TCX links; otherwise by filters of a clsact qdisc.
+    pub tcx: bool,
+}
+
+/// One counter, summed over the CPUs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count {
+    /// Which way the packets went.
+    pub direction: Direction,
+    /// The rule that decided.
+    pub reason: Reason,
+    /// What became of them.
+    pub outcome: Outcome,
+    /// Packets.
+    pub packets: u64,
+    /// Bytes, with Ethernet headers.
+    pub bytes: u64,
+}
+
+impl Bpf {
+    /// Opens the guards under `root`, a folder in a bpffs; makes it if need be.
+    pub fn open(root: &Path) -> Result<Self, Error> {
+        Self::with_kernel(root, Kernel::current()?)
+    }
+
+    /// As [`Bpf::open`], with other abilities than the running kernel's: fewer, to see what would
+    /// happen.
+    pub fn with_kernel(root: &Path, kernel: Kernel) -> Result<Self, Error> {
+        Ok(Self {
+            pins: Pins::open(root)?,
+            kernel,
+        })
+    }
+
+    /// Gives every ENI that has pins, in the order of names.
+    pub fn attached(&self) -> Result<Vec<Attached>, Error> {
+        self.pins
+            .enis()?
+            .into_iter()
+            .map(|eni| Hooks::new(&self.pins, &eni, self.kernel).observe())
+            .collect()
+    }
+
+    /// Makes the ENI's guard what it should be, whatever is there.
+    ///
+    /// Maps are made and filled first. An attachment to the same interface gets the new program
+    /// between two packets; one to an interface that is gone is made anew.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Foreign`] if someone else's XDP program is on the interface; the guard of what leaves
+    /// is attached nevertheless.
+    pub fn attach(&mut self, eni: &str, ifindex: u32, want: &Guard) -> Result<AttachReport, Error> {
+        let settings = addresses::settings(&want.config)?;
+        self.pins.create(eni)?;
+        let frags = self.kernel.frags && want.ingress != WantedIngress::Tc;
+        let mut object = Object::load(frags, &self.pins, eni)?;
+        Maps::open(&self.pins, eni)?.fill(&settings)?;
+        let report =
+            Hooks::new(&self.pins, eni, self.kernel).attach(&mut object, ifindex, want.ingress)?;
+        self.pins.remove_other_layouts(eni)?;
+        Ok(report)
+    }
+
+    /// Changes what packets are checked against, in the maps alone.
+    pub fn configure(&mut self, eni: &str, config: &GuardConfig) -> Result<(), Error> {
+        let settings = addresses::settings(config)?;
+        Maps::open(&self.pins, eni)?.fill(&settings)
+    }
+
+    /// Removes the ENI's guard and all that belongs to it. Nothing there is success.
+    pub fn detach(&mut self, eni: &str) -> Result<(), Error> {
+        Hooks::new(&self.pins, eni, self.kernel).detach()?;
+        self.pins.remove(eni)
+    }
+
+    /// Gives the ENI's counters that are not zero.
+    pub fn counters(&self, eni: &str) -> Result<Vec<Count>, Error> {
+        let counters: Vec<Counter> = Maps::open(&self.pins, eni)?.counters()?;
+        debug_assert_eq!(counters.len(), COUNTERS as usize);
+        Ok(named(&counters))
+    }
+}
+
+/// The counters by what they count.
+fn named(counters: &[Counter]) -> Vec<Count> {
+    let mut counts = Vec::new();
+    for direction in Direction::ALL {
+        for outcome in Outcome::ALL {
+            for &reason in Reason::ALL {
+                let index = eniway_abi::counter_index(direction, outcome, reason);
+                let Some(&Counter { packets, bytes }) = counters.get(index as usize) else {
+                    continue;
+                };
+                if packets > 0 {
+                    counts.push(Count {
+                        direction,
+                        reason,
+                        outcome,
+                        packets,
+                        bytes,
+                    });
+                }
+            }
+        }
+    }
+    counts
+}

@@ -1,0 +1,122 @@
+//! TC programs as filters of a clsact qdisc, for kernels before 6.6.
+//!
+//! A filter is no link: it cannot be pinned and dies with its interface. That it is ours is told by its
+//! priority and handle; where it is, by a pin of its program, named for the interface and written
+//! before the filter.
+
+use std::{mem, path::Path};
+
+use aya::programs::{
+    SchedClassifier, TcAttachType,
+    tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle},
+};
+
+use super::{
+    Error,
+    error::errno,
+    interface,
+    pins::{failed, names, unpin},
+};
+
+/// Before other filters, and not at the numbers others take for themselves (Cilium: 1, 1).
+const PRIORITY: u16 = 7;
+const HANDLE: TcHandle = TcHandle::new(0, 0xe1);
+
+/// Attaches the program, or gives it to the filter that is there.
+pub(super) fn attach(
+    program: &mut SchedClassifier,
+    program_name: &'static str,
+    folder: &Path,
+    slot: &str,
+    direction: TcAttachType,
+    ifindex: u32,
+) -> Result<(), Error> {
+    let failed_to = |attempt, source: Box<dyn std::error::Error + Send + Sync>| Error::Attach {
+        attempt,
+        program: program_name,
+        ifindex,
+        source,
+    };
+    let name = interface::name(ifindex)?;
+    match tc::qdisc_add_clsact(&name) {
+        Ok(()) | Err(TcError::AlreadyAttached) => {}
+        Err(error) if errno(&error) == Some(libc::EEXIST) => {}
+        Err(error) => return Err(failed_to("make the clsact qdisc for", Box::new(error))),
+    }
+    let pin = folder.join(pin_name(slot, ifindex));
+    unpin(&pin)?;
+    program
+        .pin(&pin)
+        .map_err(|error| failed_to("pin", Box::new(error)))?;
+
+    let options = NlOptions {
+        priority: PRIORITY,
+        handle: HANDLE,
+        classid: None,
+    };
+    let attached = program.attach_with_options(&name, direction, TcAttachOptions::Netlink(options));
+    let id = match attached {
+        Err(error) if is_there(&error) => {
+            let link = existing(&name, direction).map_err(failed("find", &pin))?;
+            program.attach_to_link(link)
+        }
+        attached => attached,
+    }
+    .map_err(|error| failed_to("attach", Box::new(error)))?;
+    let link = program
+        .take_link(id)
+        .map_err(|error| failed_to("keep", Box::new(error)))?;
+    // Dropped, it would remove the filter.
+    mem::forget(link);
+    Ok(())
+}
+
+/// The interface the slot's filter is on, and the pin that says so.
+pub(super) fn observe(folder: &Path, slot: &str) -> Result<Option<u32>, Error> {
+    let prefix = pin_name(slot, "");
+    Ok(names(folder)?
+        .iter()
+        .find_map(|name| name.strip_prefix(&prefix)?.parse().ok()))
+}
+
+/// Removes the slot's filters, if there are any, but for the one on `keep`.
+pub(super) fn detach(
+    folder: &Path,
+    slot: &str,
+    direction: TcAttachType,
+    keep: Option<u32>,
+) -> Result<(), Error> {
+    let prefix = pin_name(slot, "");
+    for pin in names(folder)? {
+        let Some(ifindex) = pin
+            .strip_prefix(&prefix)
+            .and_then(|index| index.parse().ok())
+        else {
+            continue;
+        };
+        if Some(ifindex) == keep {
+            continue;
+        }
+        // An interface that is gone took its filters along.
+        if let Ok(name) = interface::name(ifindex)
+            && let Ok(link) = existing(&name, direction)
+        {
+            drop(link);
+        }
+        unpin(&folder.join(pin))?;
+    }
+    Ok(())
+}
+
+fn existing(name: &str, direction: TcAttachType) -> std::io::Result<SchedClassifierLink> {
+    SchedClassifierLink::attached(name, direction, PRIORITY, HANDLE, None)
+}
+
+fn pin_name(slot: &str, ifindex: impl std::fmt::Display) -> String {
+    format!("{slot}-clsact-{ifindex}")
+}
+
+/// The kernel's EEXIST, which aya does not hand out as a number.
+fn is_there(error: &aya::programs::ProgramError) -> bool {
+    errno(error) == Some(libc::EEXIST)
+}

@@ -1,0 +1,168 @@
+//! What can go wrong with BPF, by what was attempted.
+
+use std::{io, path::PathBuf};
+
+/// An attempt that failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The folder for pins is somewhere else.
+    #[error(
+        "{path} is not in a BPF file system; mount one with `mount -t bpf bpf /sys/fs/bpf`",
+        path = .path.display()
+    )]
+    NotBpffs {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// An ENI whose name cannot be a pin's.
+    #[error("{eni:?} cannot name a pin; it must be letters, digits and hyphens")]
+    Name {
+        /// The name.
+        eni: String,
+    },
+    /// A folder or file of bpffs.
+    #[error("{attempt} {path}", path = .path.display())]
+    Pin {
+        /// What was done to it.
+        attempt: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// The kernel's version.
+    #[error("find out the kernel's version: {0}")]
+    Kernel(String),
+    /// An address that no host may have.
+    #[error("{address} cannot be an ENI's address")]
+    Address {
+        /// The address.
+        address: ipnet::IpNet,
+    },
+    /// An embedded object.
+    #[error("load the object {object}; if it is empty, the agent was built with AYA_BUILD_SKIP")]
+    Object {
+        /// Which one.
+        object: &'static str,
+        /// Why it failed.
+        #[source]
+        source: Box<aya::EbpfError>,
+    },
+    /// An object without a program: the objects are of another build.
+    #[error("find the program {program} in the object {object}")]
+    NoProgram {
+        /// Which program.
+        program: String,
+        /// Where.
+        object: &'static str,
+    },
+    /// A program that the kernel's verifier refuses.
+    #[error("load the program {program}")]
+    Program {
+        /// Which one.
+        program: String,
+        /// Why it failed.
+        #[source]
+        source: Box<aya::programs::ProgramError>,
+    },
+    /// A pinned map.
+    #[error("{attempt} the map {map} of {eni}")]
+    Map {
+        /// What was done to it.
+        attempt: &'static str,
+        /// Which map.
+        map: &'static str,
+        /// Whose map.
+        eni: String,
+        /// Why it failed.
+        #[source]
+        source: Box<aya::maps::MapError>,
+    },
+    /// More addresses than the map holds.
+    #[error("the map {map} of {eni} is full: it holds {limit} addresses and prefixes", limit = eniway_abi::ADDRESSES)]
+    MapFull {
+        /// Which map.
+        map: &'static str,
+        /// Whose map.
+        eni: String,
+    },
+    /// An attachment.
+    #[error("{attempt} {program} on interface {ifindex}")]
+    Attach {
+        /// What was done.
+        attempt: &'static str,
+        /// Which program.
+        program: &'static str,
+        /// Where.
+        ifindex: u32,
+        /// Why it failed.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Someone else's XDP program.
+    #[error(
+        "interface {ifindex} runs an XDP program that is not ours, {name:?} (id {program_id}); \
+         remove it with `ip link set dev … xdp off`, or set dataPath.xdp to Off"
+    )]
+    Foreign {
+        /// Where.
+        ifindex: u32,
+        /// The kernel's number of the program.
+        program_id: u32,
+        /// Its name.
+        name: String,
+    },
+    /// An interface.
+    #[error("look at interface {ifindex}")]
+    Interface {
+        /// Which one.
+        ifindex: u32,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// A program run on a frame of ours.
+    #[error("run {program} on a frame")]
+    Run {
+        /// Which one.
+        program: String,
+        /// Why it failed.
+        #[source]
+        source: Box<aya::programs::ProgramError>,
+    },
+}
+
+/// An error with its causes, in one line.
+pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !line.contains(&text) {
+            line = format!("{line}: {text}");
+        }
+        cause = error.source();
+    }
+    line
+}
+
+/// The kernel's error number somewhere among the causes.
+pub(super) fn errno(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>()
+            && let Some(number) = error.raw_os_error()
+        {
+            return Some(number);
+        }
+        if let Some(aya::sys::SyscallError { io_error, .. }) = error.downcast_ref()
+            && let Some(number) = io_error.raw_os_error()
+        {
+            return Some(number);
+        }
+        cause = error.source();
+    }
+    None
+}
