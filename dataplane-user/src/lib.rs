@@ -1,1 +1,23 @@
-//! Placeholder until this crate is written.
+//! The agent: makes the network interfaces of one node what their records ask for.
+//!
+//! Each module decides, looks, changes, or is a door to something outside:
+//! `kubernetes` tells the records → `desired` reads them → `observe` looks through `netlink` and `sysfs`
+//! → `plan` decides → `apply` changes through `netlink` and `bpf` → `status` says what is there.
+//! `reconcile` goes round these, whenever something has changed.
+
+pub mod config;
+pub mod run;
+pub mod telemetry;
+
+pub mod reconcile;
+
+pub mod desired;
+pub mod observe;
+pub mod plan;
+pub mod status;
+
+pub mod apply;
+pub mod bpf;
+pub mod kubernetes;
+pub mod netlink;
+pub mod sysfs;

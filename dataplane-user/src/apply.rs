@@ -1,0 +1,150 @@
+//! Carries out one action: the only place that changes the kernel.
+
+use std::{
+    error,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use crate::{
+    bpf::{self, AttachReport, Attached, Bpf, Count},
+    netlink::{self, Netlink},
+    plan::Action,
+    status::{Failure, Reason},
+};
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Netlink(#[from] netlink::Error),
+    #[error(transparent)]
+    Bpf(#[from] bpf::Error),
+    #[error("the thread that handles BPF programs died")]
+    Thread(#[source] tokio::task::JoinError),
+}
+
+/// The kernel's two doors.
+#[derive(Clone)]
+pub struct Kernel {
+    netlink: Netlink,
+    programs: Programs,
+}
+
+/// The BPF programs, shared with the metrics. Opened at first use, and again after it failed, because
+/// a missing bpffs can be mounted while the agent runs.
+#[derive(Clone)]
+pub struct Programs {
+    root: PathBuf,
+    bpf: Arc<Mutex<Option<Bpf>>>,
+}
+
+impl Kernel {
+    #[must_use]
+    pub fn new(netlink: Netlink, programs: Programs) -> Self {
+        Self { netlink, programs }
+    }
+
+    pub async fn links(&self) -> Result<Vec<netlink::Link>, Error> {
+        Ok(self.netlink.links().await?)
+    }
+
+    /// What is pinned.
+    pub async fn attached(&self) -> Result<Vec<Attached>, Error> {
+        self.programs.with(|bpf| bpf.attached()).await
+    }
+
+    /// Carries out `action`. What an attachment turned out to be is reported.
+    pub async fn apply(&self, action: &Action) -> Result<Option<AttachReport>, Error> {
+        match action.clone() {
+            Action::SetMtu { index, mtu, .. } => self.netlink.set_mtu(index, mtu).await?,
+            Action::SetUp { index, .. } => self.netlink.set_up(index).await?,
+            Action::AttachGuard {
+                eni, index, guard, ..
+            } => {
+                let attach = move |bpf: &mut Bpf| bpf.attach(eni.as_str(), index, &guard);
+                return self.programs.with(attach).await.map(Some);
+            }
+            Action::ConfigureGuard { eni, config } => {
+                let configure = move |bpf: &mut Bpf| bpf.configure(eni.as_str(), &config);
+                self.programs.with(configure).await?;
+            }
+            Action::DetachGuard { eni } => {
+                let detach = move |bpf: &mut Bpf| bpf.detach(eni.as_str());
+                self.programs.with(detach).await?;
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Programs {
+    #[must_use]
+    pub fn new(root: PathBuf) -> Self {
+        let bpf = Arc::default();
+        Self { root, bpf }
+    }
+
+    /// The counters of every ENI.
+    pub async fn counts(&self) -> Result<Vec<(String, Vec<Count>)>, Error> {
+        let count = |bpf: &mut Bpf| {
+            let enis = bpf.attached()?.into_iter().map(|attached| attached.eni);
+            enis.map(|eni| bpf.counters(&eni).map(|counts| (eni, counts)))
+                .collect()
+        };
+        self.with(count).await
+    }
+
+    /// Runs `work` on a thread of its own: the first native XDP program resets an ENA device, which
+    /// takes most of a second.
+    async fn with<T, W>(&self, work: W) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        W: FnOnce(&mut Bpf) -> Result<T, bpf::Error> + Send + 'static,
+    {
+        let Self { root, bpf } = self.clone();
+        let done = tokio::task::spawn_blocking(move || {
+            // A panic in earlier work leaves pins as any crash does: the next attachment mends them.
+            let mut bpf = bpf.lock().unwrap_or_else(PoisonError::into_inner);
+            match &mut *bpf {
+                Some(bpf) => work(bpf),
+                None => work(bpf.insert(Bpf::open(&root)?)),
+            }
+        });
+        Ok(done.await.map_err(Error::Thread)??)
+    }
+}
+
+/// What a failed action means to the user.
+#[must_use]
+pub fn failure(action: &Action, error: &Error) -> Failure {
+    let reason = match (action, error) {
+        (_, Error::Bpf(bpf::Error::NotBpffs { .. } | bpf::Error::Pin { .. })) => {
+            Reason::BpffsUnavailable
+        }
+        (_, Error::Bpf(bpf::Error::Foreign { .. })) => Reason::ForeignProgram,
+        (_, Error::Bpf(bpf::Error::MapFull { .. })) => Reason::MapFull,
+        (_, Error::Bpf(bpf::Error::Attach { .. } | bpf::Error::Program { .. })) => {
+            Reason::ProgramRefused
+        }
+        (Action::SetMtu { .. }, _) => Reason::MtuRefused,
+        (Action::SetUp { .. }, _) => Reason::SetUpFailed,
+        _ => Reason::GuardFailed,
+    };
+    let message = format!("{action}: {}", Chain(error));
+    Failure { reason, message }
+}
+
+/// An error with its causes, in one line.
+pub struct Chain<'a>(pub &'a (dyn error::Error + 'static));
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}

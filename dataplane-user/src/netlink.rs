@@ -1,0 +1,162 @@
+//! The door to the kernel's links: lists them, tells when one changes, sets them up.
+
+use std::{fmt, io, sync::Arc};
+
+use eniway_api::MacAddress;
+use futures::{StreamExt as _, TryStreamExt as _};
+use rtnetlink::{
+    Handle, LinkUnspec, MulticastGroup, new_connection,
+    new_multicast_connection,
+    packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+};
+use tokio::{sync::Notify, task::JoinHandle};
+
+/// The index of a link, which means something in one network namespace only.
+pub type IfIndex = u32;
+
+/// A link, as the kernel lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    pub index: IfIndex,
+    pub name: String,
+    pub mac: MacAddress,
+    /// What kind of virtual link it is (`veth`, `macvlan`, `vlan`, …); hardware has none.
+    pub kind: Option<String>,
+    pub up: bool,
+    /// Bytes, without the Ethernet header.
+    pub mtu: u32,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("open a netlink socket")]
+    Open(#[source] io::Error),
+    #[error("list the network links")]
+    List(#[source] rtnetlink::Error),
+    #[error("set {link} up")]
+    SetUp {
+        link: LinkName,
+        #[source]
+        source: rtnetlink::Error,
+    },
+    #[error("set the MTU of {link} to {mtu}")]
+    SetMtu {
+        link: LinkName,
+        mtu: u32,
+        #[source]
+        source: rtnetlink::Error,
+    },
+}
+
+/// A link in the text of an error.
+#[derive(Clone, Copy, Debug)]
+pub struct LinkName(IfIndex);
+
+impl fmt::Display for LinkName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "link {}", self.0)
+    }
+}
+
+/// Requests to the kernel about links of the namespace in which it was opened.
+#[derive(Clone, Debug)]
+pub struct Netlink(Handle);
+
+/// Tells that some link has changed.
+///
+/// It does not tell which: the reader looks at all of them. So a burst is one look, and events that
+/// the kernel had no room for (ENOBUFS) cost nothing but that look.
+#[derive(Debug)]
+pub struct Changes {
+    changed: Arc<Notify>,
+    listener: JoinHandle<()>,
+}
+
+/// Opens the door. The events are subscribed to first, so that no change falls between the first list
+/// and the first event.
+pub fn open() -> Result<(Netlink, Changes), Error> {
+    let (events, _, mut messages) =
+        new_multicast_connection(&[MulticastGroup::Link]).map_err(Error::Open)?;
+    let (requests, handle, _) = new_connection().map_err(Error::Open)?;
+    tokio::spawn(events);
+    tokio::spawn(requests);
+
+    let changed = Arc::new(Notify::new());
+    let notify = Arc::clone(&changed);
+    let listener = tokio::spawn(async move {
+        while messages.next().await.is_some() {
+            notify.notify_one();
+        }
+    });
+    Ok((Netlink(handle), Changes { changed, listener }))
+}
+
+impl Changes {
+    /// Waits for a change since the last call. `None`: the kernel has closed the socket.
+    pub async fn next(&mut self) -> Option<()> {
+        tokio::select! {
+            () = self.changed.notified() => Some(()),
+            _ = &mut self.listener => None,
+        }
+    }
+}
+
+impl Netlink {
+    /// Every Ethernet link.
+    pub async fn links(&self) -> Result<Vec<Link>, Error> {
+        self.0
+            .link()
+            .get()
+            .execute()
+            .try_filter_map(async |message| Ok(link(message)))
+            .try_collect()
+            .await
+            .map_err(Error::List)
+    }
+
+    pub async fn set_up(&self, index: IfIndex) -> Result<(), Error> {
+        let message = LinkUnspec::new_with_index(index).up();
+        let set = self.0.link().set(message.build()).execute().await;
+        set.map_err(|source| Error::SetUp {
+            link: LinkName(index),
+            source,
+        })
+    }
+
+    pub async fn set_mtu(&self, index: IfIndex, mtu: u32) -> Result<(), Error> {
+        let message = LinkUnspec::new_with_index(index).mtu(mtu);
+        let set = self.0.link().set(message.build()).execute().await;
+        set.map_err(|source| Error::SetMtu {
+            link: LinkName(index),
+            mtu,
+            source,
+        })
+    }
+}
+
+/// `None` for what has no Ethernet address.
+fn link(message: LinkMessage) -> Option<Link> {
+    let (mut name, mut mac, mut kind, mut mtu) = (None, None, None, 0);
+    for attribute in message.attributes {
+        match attribute {
+            LinkAttribute::IfName(value) => name = Some(value),
+            LinkAttribute::Address(octets) => mac = octets.try_into().ok().map(MacAddress),
+            LinkAttribute::Mtu(value) => mtu = value,
+            LinkAttribute::LinkInfo(infos) => {
+                kind = infos.into_iter().find_map(|info| match info {
+                    LinkInfo::Kind(kind) => Some(kind.to_string()),
+                    _ => None,
+                });
+            }
+            _ => {}
+        }
+    }
+    Some(Link {
+        index: message.header.index,
+        name: name?,
+        mac: mac?,
+        kind,
+        up: message.header.flags.contains(LinkFlags::Up),
+        mtu,
+    })
+}

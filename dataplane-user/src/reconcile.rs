@@ -1,0 +1,413 @@
+//! The loop: whenever a record or a link changes, brings the kernel to what the records ask for.
+//!
+//! *Expected flow*: look at everything, plan for each record, apply, look again, until a plan is empty
+//! or an action fails; then say in the record's status what is there.
+//!
+//! *Guarantees*: level-triggered, so a lost event, a restart and a crash at any moment lead to the same
+//! end. A failed action is tried again, ever slower, and at once when its record or interface changes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    pin::pin,
+    time::{Duration, Instant},
+};
+
+use eniway_api::{EniId, InstanceId, NodePhase, NodeStatus};
+use futures::{Stream, StreamExt as _};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::{
+    apply::{self, Chain, Kernel},
+    bpf::{AttachReport, Attached, IngressMode, WantedIngress},
+    desired::{Record, Wish, wish},
+    kubernetes::{Change, Kubernetes},
+    netlink::{Changes, Link},
+    observe::{self, Accept, Presence},
+    plan::{Action, InForce, Observed, orphans, plan},
+    status::{self, Failure, MISSING, Reason, Situation},
+    sysfs::Sysfs,
+    telemetry::Metrics,
+};
+
+/// How often one record is planned anew in one round. Three bring any interface to its end; a plan
+/// that is still not empty waits for the kernel's next event.
+const PASSES: usize = 4;
+
+/// Everything the loop works with.
+pub struct Agent {
+    pub instance: InstanceId,
+    pub kernel: Kernel,
+    pub kubernetes: Kubernetes,
+    pub sysfs: Sysfs,
+    pub accept: Accept,
+    pub metrics: Metrics,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the kernel closed the socket on which it tells of changed links")]
+    LinksClosed,
+    #[error("the watch of this node's records ended")]
+    WatchEnded,
+}
+
+/// What one look at the kernel showed.
+struct World {
+    links: Vec<Link>,
+    attached: Vec<Attached>,
+}
+
+/// What must be remembered of one record between rounds; all of it can be lost.
+#[derive(Default)]
+struct Memory {
+    in_force: Option<InForce>,
+    xdp_reason: Option<String>,
+    failed: Option<Failed>,
+    missing_since: Option<Instant>,
+    phase: NodePhase,
+}
+
+/// An action that failed, and what it was about: when that changes, it is tried at once.
+struct Failed {
+    failure: Failure,
+    wish: Wish,
+    presence: Presence,
+    attempts: u32,
+    retry_at: Instant,
+}
+
+/// The records, and what is remembered of each by its UID.
+#[derive(Default)]
+struct Store {
+    records: BTreeMap<String, Record>,
+    memories: BTreeMap<String, Memory>,
+    /// Whether all records have been seen.
+    synced: bool,
+}
+
+/// When to look again although nothing has changed.
+#[derive(Default)]
+struct Alarm(Option<Instant>);
+
+impl Agent {
+    /// Runs until `shutdown`. Programs stay attached: the data path does not depend on the agent.
+    pub async fn run(
+        &self,
+        changes: impl Stream<Item = Change>,
+        mut links: Changes,
+        shutdown: CancellationToken,
+    ) -> Result<(), Error> {
+        let mut changes = pin!(changes.ready_chunks(64));
+        let mut store = Store::default();
+        let mut alarm = Alarm::default();
+        loop {
+            tokio::select! {
+                batch = changes.next() => {
+                    for change in batch.ok_or(Error::WatchEnded)? {
+                        store.change(change);
+                    }
+                }
+                changed = links.next() => changed.ok_or(Error::LinksClosed)?,
+                () = alarm.ring() => {}
+                () = shutdown.cancelled() => return Ok(()),
+            }
+            if store.synced {
+                alarm = self.round(&mut store).await;
+            }
+        }
+    }
+
+    async fn round(&self, store: &mut Store) -> Alarm {
+        let mut alarm = Alarm::default();
+        let names: Vec<String> = store.records.keys().cloned().collect();
+        for name in names {
+            let Some(record) = store.records.get_mut(&name) else {
+                continue;
+            };
+            if record.is_of_other_instance(&self.instance) {
+                debug!(record = name, "Record of another instance ignored");
+                continue;
+            }
+            let memory = store.memories.entry(record.uid()).or_default();
+            let status = match record {
+                Record::Readable(readable) => {
+                    let wish = wish(readable);
+                    let generation = readable.metadata.generation;
+                    self.pursue(&wish, generation, memory, &mut alarm).await
+                }
+                Record::Unreadable(unreadable) => Some(status::unreadable(unreadable)),
+            };
+            let Some(status) = status else { continue };
+            memory.phase = status.phase;
+            self.report(record, status, &mut alarm).await;
+        }
+        self.remove_orphans(store, &mut alarm).await;
+        let phases = store.memories.values().map(|memory| memory.phase);
+        self.metrics.looked(phases);
+        alarm
+    }
+
+    /// Goes from wish to status for one record. `None`: the kernel could not be looked at.
+    async fn pursue(
+        &self,
+        wish: &Wish,
+        generation: Option<i64>,
+        memory: &mut Memory,
+        alarm: &mut Alarm,
+    ) -> Option<NodeStatus> {
+        let mut passes = 0;
+        loop {
+            let world = self.look(alarm).await?;
+            let now = Instant::now();
+            let presence = self.presence(wish, &world);
+            let attached = wish.eni().and_then(|eni| world.attached(eni));
+            let missing = memory.missing(wish, &presence, attached, now, alarm);
+            let observed = Observed {
+                presence: &presence,
+                attached,
+                in_force: memory.in_force.as_ref(),
+            };
+            let actions = plan(wish, &observed);
+            if memory.failed.as_ref().is_some_and(|failed| {
+                actions.is_empty() || failed.wish != *wish || failed.presence != presence
+            }) {
+                memory.failed = None;
+            }
+            let waits = memory.failed.as_ref().is_some_and(|failed| now < failed.retry_at);
+            if actions.is_empty() || waits || passes == PASSES {
+                match &memory.failed {
+                    Some(failed) => alarm.at(failed.retry_at),
+                    None if !actions.is_empty() => alarm.at(now + backoff(1)),
+                    None => {}
+                }
+                let situation = Situation {
+                    wish,
+                    observed,
+                    unfinished: !actions.is_empty(),
+                    failure: memory.failed.as_ref().map(|failed| &failed.failure),
+                    xdp_reason: memory.xdp_reason.as_deref(),
+                    missing,
+                    generation,
+                };
+                return Some(status::status(&situation));
+            }
+            passes += 1;
+            let attempts = memory.failed.as_ref().map_or(0, |failed| failed.attempts) + 1;
+            let failure = self.apply_all(&actions, memory).await;
+            memory.failed = failure.map(|failure| {
+                Failed {
+                    failure,
+                    wish: wish.clone(),
+                    presence,
+                    attempts,
+                    retry_at: Instant::now() + backoff(attempts),
+                }
+            });
+        }
+    }
+
+    /// Carries out every action, because they do not depend on each other, and returns the first that
+    /// failed.
+    async fn apply_all(&self, actions: &[Action], memory: &mut Memory) -> Option<Failure> {
+        let mut first = None;
+        for action in actions {
+            let applied = self.kernel.apply(action).await;
+            self.metrics.acted(action, applied.is_ok());
+            match applied {
+                Ok(report) => {
+                    info!(%action, "Applied");
+                    let shortfall = memory.applied(action, report);
+                    if let Some(failure) = shortfall {
+                        first.get_or_insert(failure);
+                    }
+                }
+                Err(error) => {
+                    warn!(%action, error = %Chain(&error), "Action failed");
+                    first.get_or_insert_with(|| apply::failure(action, &error));
+                }
+            }
+        }
+        first
+    }
+
+    async fn look(&self, alarm: &mut Alarm) -> Option<World> {
+        let links = self.kernel.links().await;
+        let links = links.inspect_err(|error| {
+            warn!(error = %Chain(error), "Links unreadable");
+            alarm.at(Instant::now() + backoff(1));
+        });
+        // Without a bpffs nothing of ours is attached; the action that needs one tells the reason.
+        let attached = self.kernel.attached().await.unwrap_or_else(|error| {
+            warn!(error = %Chain(&error), "Pins unreadable");
+            Vec::new()
+        });
+        Some(World {
+            links: links.ok()?,
+            attached,
+        })
+    }
+
+    fn presence(&self, wish: &Wish, world: &World) -> Presence {
+        match wish.mac() {
+            Some(mac) => observe::find(&world.links, &self.sysfs, self.accept, mac),
+            None => Presence::Absent,
+        }
+    }
+
+    /// Writes what is new.
+    async fn report(&self, record: &mut Record, status: NodeStatus, alarm: &mut Alarm) {
+        if record.status() == Some(&status) {
+            return;
+        }
+        match self.kubernetes.write_status(record, &status).await {
+            Ok(()) => {
+                let (name, phase, reason) = (record.name(), status.phase, &status.reason);
+                info!(record = name, ?phase, reason, "Status written");
+                record.set_status(status);
+            }
+            Err(error) => {
+                warn!(error = %Chain(&error), "Status not written");
+                alarm.at(Instant::now() + backoff(2));
+            }
+        }
+    }
+
+    /// Removes the pins of ENIs that no record knows; not while a record's ENI cannot be told.
+    async fn remove_orphans(&self, store: &Store, alarm: &mut Alarm) {
+        if !store.knows_every_eni() {
+            return;
+        }
+        let Ok(attached) = self.kernel.attached().await else {
+            return;
+        };
+        let recorded: Vec<EniId> = store.enis().cloned().collect();
+        let mut memory = Memory::default();
+        if let Some(failure) = self
+            .apply_all(&orphans(&attached, &recorded), &mut memory)
+            .await
+        {
+            debug!(message = failure.message, "Orphan kept");
+            alarm.at(Instant::now() + backoff(6));
+        }
+    }
+}
+
+impl World {
+    fn attached(&self, eni: &EniId) -> Option<&Attached> {
+        self.attached
+            .iter()
+            .find(|attached| attached.eni == eni.as_str())
+    }
+}
+
+impl Memory {
+    /// Remembers what `action` has done. Native XDP that was demanded and refused is a failure, though
+    /// the check runs on TC meanwhile.
+    fn applied(&mut self, action: &Action, report: Option<AttachReport>) -> Option<Failure> {
+        match action {
+            Action::AttachGuard { index, guard, .. } => {
+                let report = report?;
+                let refused = guard.ingress == WantedIngress::XdpNative
+                    && report.mode != IngressMode::XdpNative;
+                self.xdp_reason = report.reason;
+                self.in_force = Some(InForce {
+                    config: guard.config.clone(),
+                    attached: (!refused).then_some((*index, guard.ingress)),
+                });
+                let reason = self.xdp_reason.as_deref().unwrap_or("no reason was given");
+                refused.then(|| Failure {
+                    reason: Reason::ProgramRefused,
+                    message: format!("{action}: native XDP was refused: {reason}"),
+                })
+            }
+            Action::ConfigureGuard { config, .. } => {
+                let attached = self.in_force.as_ref().and_then(|in_force| in_force.attached);
+                self.in_force = Some(InForce {
+                    config: config.clone(),
+                    attached,
+                });
+                None
+            }
+            Action::DetachGuard { .. } => {
+                self.in_force = None;
+                self.xdp_reason = None;
+                None
+            }
+            Action::SetMtu { .. } | Action::SetUp { .. } => None,
+        }
+    }
+
+    /// How long the interface has been missing.
+    fn missing(
+        &mut self,
+        wish: &Wish,
+        presence: &Presence,
+        attached: Option<&Attached>,
+        now: Instant,
+        alarm: &mut Alarm,
+    ) -> Duration {
+        let is_missing = matches!(wish, Wish::Provide(_))
+            && *presence == Presence::Absent
+            && attached.is_none();
+        if !is_missing {
+            self.missing_since = None;
+            return Duration::ZERO;
+        }
+        let since = *self.missing_since.get_or_insert(now);
+        if now < since + MISSING {
+            alarm.at(since + MISSING);
+        }
+        now - since
+    }
+}
+
+impl Store {
+    fn change(&mut self, change: Change) {
+        match change {
+            Change::Replaced(records) => {
+                let named = records.into_iter().map(|record| (record.name(), record));
+                self.records = named.collect();
+                self.synced = true;
+            }
+            Change::Applied(record) => {
+                self.records.insert(record.name(), record);
+            }
+            Change::Deleted(name) => {
+                self.records.remove(&name);
+            }
+        }
+        let live: BTreeSet<String> = self.records.values().map(Record::uid).collect();
+        self.memories.retain(|uid, _| live.contains(uid));
+    }
+
+    fn enis(&self) -> impl Iterator<Item = &EniId> {
+        self.records.values().filter_map(Record::eni)
+    }
+
+    fn knows_every_eni(&self) -> bool {
+        let unreadable = |record: &Record| matches!(record, Record::Unreadable(_));
+        !self
+            .records
+            .values()
+            .any(|record| unreadable(record) && record.eni().is_none())
+    }
+}
+
+impl Alarm {
+    fn at(&mut self, time: Instant) {
+        self.0 = Some(self.0.map_or(time, |earlier| earlier.min(time)));
+    }
+
+    async fn ring(&self) {
+        match self.0 {
+            Some(time) => tokio::time::sleep_until(time.into()).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// 1, 2, 4, … seconds, at most a minute.
+fn backoff(attempts: u32) -> Duration {
+    Duration::from_secs(60.min(1 << attempts.saturating_sub(1).min(6)))
+}

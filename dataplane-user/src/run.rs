@@ -1,0 +1,145 @@
+//! Puts the agent together, and stops it in order.
+
+use std::time::Duration;
+
+use eniway_api::InstanceId;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::MissedTickBehavior,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{
+    apply::{Chain, Kernel, Programs},
+    config::Config,
+    kubernetes::{self, HEARTBEAT, Kubernetes},
+    netlink,
+    observe::Accept,
+    reconcile::{self, Agent},
+    sysfs::Sysfs,
+    telemetry::{self, Metrics},
+};
+
+/// How often the Node is read while it does not say which instance it is.
+const INSTANCE_RETRY: Duration = Duration::from_secs(5);
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Kubernetes(#[from] kubernetes::Error),
+    #[error(transparent)]
+    Netlink(#[from] netlink::Error),
+    #[error(transparent)]
+    Reconcile(#[from] reconcile::Error),
+    #[error(transparent)]
+    Telemetry(#[from] telemetry::Error),
+    #[error("listen for SIGTERM and SIGINT")]
+    Signals(#[source] std::io::Error),
+}
+
+/// Runs until SIGTERM or SIGINT.
+pub async fn run(config: Config) -> Result<(), Error> {
+    let shutdown = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
+    let stop = shutdown.clone();
+    let told_to_stop = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        info!("Stopping; the programs stay attached");
+        stop.cancel();
+        std::future::pending().await
+    };
+    tokio::select! {
+        ended = run_until(config, shutdown) => ended,
+        never = told_to_stop => never,
+    }
+}
+
+/// Runs until `shutdown` is cancelled; the loop finishes the round it is in.
+pub async fn run_until(config: Config, shutdown: CancellationToken) -> Result<(), Error> {
+    let kubernetes = Kubernetes::connect(
+        config.kubeconfig.clone(),
+        config.node_name.clone(),
+        config.namespace.clone(),
+    )
+    .await?;
+    let programs = Programs::new(config.bpffs.clone());
+    let metrics = Metrics::default();
+    let served = telemetry::serve(
+        config.metrics_address,
+        metrics.clone(),
+        programs.clone(),
+        shutdown.clone(),
+    );
+    let heart = heartbeat(&kubernetes, &shutdown);
+    let work = work(&config, &kubernetes, programs, metrics, &shutdown);
+    let ((), (), ()) = tokio::try_join!(
+        async { Ok::<_, Error>(served.await?) },
+        async { Ok(heart.await) },
+        work,
+    )?;
+    Ok(())
+}
+
+async fn work(
+    config: &Config,
+    kubernetes: &Kubernetes,
+    programs: Programs,
+    metrics: Metrics,
+    shutdown: &CancellationToken,
+) -> Result<(), Error> {
+    let instance = match config.instance_id.clone() {
+        Some(instance) => instance,
+        None => match instance(kubernetes, shutdown).await {
+            Some(instance) => instance,
+            None => return Ok(()),
+        },
+    };
+    info!(node = config.node_name, %instance, "Started");
+    let (netlink, links) = netlink::open()?;
+    let agent = Agent {
+        instance,
+        kernel: Kernel::new(netlink, programs),
+        kubernetes: kubernetes.clone(),
+        sysfs: Sysfs::new(&config.sysfs),
+        accept: match config.accept_virtual {
+            true => Accept::Virtual,
+            false => Accept::Hardware,
+        },
+        metrics,
+    };
+    let changes = kubernetes.changes();
+    Ok(agent.run(changes, links, shutdown.clone()).await?)
+}
+
+/// Asks until the Node says which instance it is. `None`: told to stop.
+async fn instance(kubernetes: &Kubernetes, shutdown: &CancellationToken) -> Option<InstanceId> {
+    loop {
+        match kubernetes.instance().await {
+            Ok(instance) => return Some(instance),
+            Err(error) => warn!(error = %Chain(&error), "Instance unknown"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(INSTANCE_RETRY) => {}
+            () = shutdown.cancelled() => return None,
+        }
+    }
+}
+
+async fn heartbeat(kubernetes: &Kubernetes, shutdown: &CancellationToken) {
+    let mut beat = tokio::time::interval(HEARTBEAT);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = beat.tick() => {}
+            () = shutdown.cancelled() => return,
+        }
+        if let Err(error) = kubernetes.renew_lease().await {
+            warn!(error = %Chain(&error), "Heartbeat failed");
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Says what the kernel shows of one ENI, in the words of the API.
+//!
+//! Pure: it reports what was observed, never what was intended.
+
+use std::time::Duration;
+
+use eniway_api::{Enforcement, NodePhase, NodeStatus, XdpMode, XdpStatus, conditions};
+
+use crate::{
+    bpf::{Attached, IngressMode, Mode},
+    desired::{Desired, Unreadable, Wish},
+    observe::{Interface, Presence},
+    plan::{Observed, is_in_pod},
+};
+
+/// How long an interface may be missing before that is called a failure.
+///
+/// Hot plug takes 1 to 5 seconds on EC2, and ec2-net-utils waits as long for IMDS; the rest is room
+/// for a busy node.
+pub const MISSING: Duration = Duration::from_secs(60);
+
+/// Why an interface is not `Ready`: the word in the status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// EC2 has not told the ENI's address yet.
+    WaitingForEc2,
+    /// The kernel does not show the interface.
+    InterfaceNotFound,
+    /// Several interfaces bear its address.
+    InterfaceAmbiguous,
+    /// A pod has it.
+    InUse,
+    /// Another program is attached where ours should be.
+    ForeignProgram,
+    /// The driver or the kernel does not take the program.
+    ProgramRefused,
+    /// There are more addresses than the map holds.
+    MapFull,
+    /// The pins' folder is not on a bpffs, or not ours to write.
+    BpffsUnavailable,
+    /// The kernel refuses to set the interface up.
+    SetUpFailed,
+    /// The driver refuses the MTU.
+    MtuRefused,
+    /// The guard could not be attached, configured or removed.
+    GuardFailed,
+    /// A newer release wrote the record.
+    AgentTooOld,
+}
+
+/// The last attempt that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub reason: Reason,
+    pub message: String,
+}
+
+/// All that the status of one record says.
+#[derive(Clone, Copy, Debug)]
+pub struct Situation<'a> {
+    pub wish: &'a Wish,
+    pub observed: Observed<'a>,
+    /// Whether the plan still holds an action.
+    pub unfinished: bool,
+    pub failure: Option<&'a Failure>,
+    /// Why the ingress check is not where it was wanted.
+    pub xdp_reason: Option<&'a str>,
+    /// How long the interface has been looked for.
+    pub missing: Duration,
+    pub generation: Option<i64>,
+}
+
+#[must_use]
+pub fn status(situation: &Situation<'_>) -> NodeStatus {
+    let observed = &situation.observed;
+    let status = match (situation.wish, observed.presence) {
+        (Wish::Wait, _) => explain(
+            NodePhase::Pending,
+            Reason::WaitingForEc2,
+            "EC2 has not told the address of the interface yet",
+        ),
+        (Wish::Release { eni, force, .. }, _) => match (eni, observed.attached) {
+            (None, _) | (Some(_), None) => NodeStatus {
+                phase: NodePhase::Released,
+                released: true,
+                ..NodeStatus::default()
+            },
+            (Some(_), Some(_)) => releasing(situation, *force),
+        },
+        (Wish::Provide(_), Presence::Present(interface)) => provided(situation, interface),
+        (Wish::Provide(_), Presence::Absent) if is_in_pod(observed) => with_guard(
+            settled(situation, NodePhase::InPod),
+            situation,
+        ),
+        (Wish::Provide(desired), Presence::Absent) => missing(desired, situation.missing),
+        (Wish::Provide(desired), Presence::Ambiguous(names)) => explain(
+            NodePhase::Failed,
+            Reason::InterfaceAmbiguous,
+            &format!(
+                "{} all have the MAC address {}; remove all but the ENI",
+                names.join(", "),
+                desired.mac
+            ),
+        ),
+    };
+    NodeStatus {
+        observed_generation: situation.generation,
+        ..status
+    }
+}
+
+/// The answer to a record that this release cannot read.
+#[must_use]
+pub fn unreadable(record: &Unreadable) -> NodeStatus {
+    let message = format!(
+        "this agent ({}) cannot read the record ({}); upgrade the agent",
+        env!("CARGO_PKG_VERSION"),
+        record.error
+    );
+    NodeStatus {
+        observed_generation: record.generation,
+        ..explain(NodePhase::Failed, Reason::AgentTooOld, &message)
+    }
+}
+
+fn provided(situation: &Situation<'_>, interface: &Interface) -> NodeStatus {
+    let phase = match situation.unfinished {
+        true => NodePhase::Configuring,
+        false => NodePhase::Ready,
+    };
+    let status = NodeStatus {
+        interface_name: Some(interface.name.clone()),
+        pci_address: interface.pci_address.clone(),
+        driver: interface.driver.clone(),
+        mtu: Some(interface.mtu),
+        ..settled(situation, phase)
+    };
+    with_guard(status, situation)
+}
+
+/// `phase`, unless something failed.
+fn settled(situation: &Situation<'_>, phase: NodePhase) -> NodeStatus {
+    match situation.failure {
+        Some(failure) => explain(NodePhase::Failed, failure.reason, &failure.message),
+        None => NodeStatus {
+            phase,
+            ..NodeStatus::default()
+        },
+    }
+}
+
+fn with_guard(status: NodeStatus, situation: &Situation<'_>) -> NodeStatus {
+    let observed = &situation.observed;
+    let ingress = observed.attached.and_then(ingress_mode);
+    let enforcement = observed
+        .in_force
+        .filter(|_| observed.attached.is_some())
+        .map(|in_force| enforcement(in_force.config.mode));
+    NodeStatus {
+        xdp: ingress.map(|mode| XdpStatus {
+            mode,
+            reason: situation.xdp_reason.map(str::to_owned),
+        }),
+        enforcement,
+        ..status
+    }
+}
+
+fn releasing(situation: &Situation<'_>, force: bool) -> NodeStatus {
+    match situation.failure {
+        Some(failure) => explain(NodePhase::Releasing, failure.reason, &failure.message),
+        None if is_in_pod(&situation.observed) && !force => explain(
+            NodePhase::Releasing,
+            Reason::InUse,
+            "the interface is inside a pod; it is released when the pod gives it back, or when the \
+             record is annotated eniway.io/force-release=true",
+        ),
+        None => NodeStatus {
+            phase: NodePhase::Releasing,
+            ..NodeStatus::default()
+        },
+    }
+}
+
+fn missing(desired: &Desired, since: Duration) -> NodeStatus {
+    let phase = match since >= MISSING {
+        true => NodePhase::Failed,
+        false => NodePhase::Pending,
+    };
+    let message = format!(
+        "no interface with the MAC address {} in the node's namespace; if EC2 shows {} as attached, \
+         look for the device in lspci and the kernel log",
+        desired.mac, desired.eni
+    );
+    explain(phase, Reason::InterfaceNotFound, &message)
+}
+
+fn explain(phase: NodePhase, reason: Reason, message: &str) -> NodeStatus {
+    NodeStatus {
+        phase,
+        reason: Some(reason.as_str().to_owned()),
+        message: Some(message.to_owned()),
+        ..NodeStatus::default()
+    }
+}
+
+fn ingress_mode(attached: &Attached) -> Option<XdpMode> {
+    let hook = attached.ingress.as_ref()?;
+    Some(match hook.mode {
+        IngressMode::XdpNative => XdpMode::Native,
+        IngressMode::XdpGeneric => XdpMode::Generic,
+        IngressMode::Tc => XdpMode::Tc,
+    })
+}
+
+const fn enforcement(mode: Mode) -> Enforcement {
+    match mode {
+        Mode::Enforce => Enforcement::Enforce,
+        Mode::Audit => Enforcement::Audit,
+        Mode::Off => Enforcement::Off,
+    }
+}
+
+impl Reason {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::WaitingForEc2 => "WaitingForEC2",
+            Self::InterfaceNotFound => "InterfaceNotFound",
+            Self::InterfaceAmbiguous => "InterfaceAmbiguous",
+            Self::InUse => "InUse",
+            Self::ForeignProgram => "ForeignProgram",
+            Self::ProgramRefused => "ProgramRefused",
+            Self::MapFull => "MapFull",
+            Self::BpffsUnavailable => "BpffsUnavailable",
+            Self::SetUpFailed => "SetUpFailed",
+            Self::MtuRefused => "MTURefused",
+            Self::GuardFailed => "GuardFailed",
+            Self::AgentTooOld => conditions::reason::AGENT_TOO_OLD,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,179 @@
+//! What the agent tells of itself: its log, its metrics, its health.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use axum::{Router, extract::State, http::StatusCode, routing::get};
+use eniway_api::NodePhase;
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::{Registry, Unit},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    apply::{Chain, Programs},
+    bpf::Count,
+    config::LogFormat,
+    plan::Action,
+};
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("listen on {address} for /metrics; is another agent running?")]
+    Listen {
+        address: SocketAddr,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("serve /metrics on {address}")]
+    Serve {
+        address: SocketAddr,
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Starts the log. RUST_LOG chooses what is logged; without it, everything that changed.
+pub fn log(format: LogFormat) {
+    let filter = EnvFilter::builder()
+        .with_default_directive(tracing::level_filters::LevelFilter::INFO.into())
+        .from_env_lossy();
+    let log = tracing_subscriber::fmt().with_env_filter(filter);
+    match format {
+        LogFormat::Text => log.with_ansi(false).init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+}
+
+/// What the loop counts.
+#[derive(Clone, Default)]
+pub struct Metrics {
+    actions: Family<ActionLabels, Counter>,
+    interfaces: Family<PhaseLabels, Gauge>,
+    ready: Arc<AtomicBool>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ActionLabels {
+    action: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PhaseLabels {
+    phase: String,
+}
+
+/// One counter of one ENI. An ENI's identifier is a label because a node has few of them, and they
+/// go when the ENI goes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PacketLabels {
+    eni: String,
+    direction: &'static str,
+    outcome: &'static str,
+    reason: &'static str,
+}
+
+impl Metrics {
+    pub fn acted(&self, action: &Action, succeeded: bool) {
+        let labels = ActionLabels {
+            action: action.label(),
+            outcome: match succeeded {
+                true => "succeeded",
+                false => "failed",
+            },
+        };
+        self.actions.get_or_create(&labels).inc();
+    }
+
+    /// Tells the phases of all interfaces, and that the first round is over.
+    pub fn looked(&self, phases: impl Iterator<Item = NodePhase>) {
+        self.interfaces.clear();
+        for phase in phases {
+            let phase = format!("{phase:?}");
+            self.interfaces.get_or_create(&PhaseLabels { phase }).inc();
+        }
+        self.ready.store(true, Ordering::Relaxed);
+    }
+
+    /// Everything, in the OpenMetrics text format.
+    fn text(&self, counts: &[(String, Vec<Count>)]) -> Result<String, std::fmt::Error> {
+        let packets = Family::<PacketLabels, Counter>::default();
+        let bytes = Family::<PacketLabels, Counter>::default();
+        for (eni, count) in counts
+            .iter()
+            .flat_map(|(eni, counts)| counts.iter().map(move |count| (eni, count)))
+        {
+            let labels = PacketLabels {
+                eni: eni.clone(),
+                direction: count.direction.label(),
+                outcome: count.outcome.label(),
+                reason: count.reason.label(),
+            };
+            bytes.get_or_create(&labels).inc_by(count.bytes);
+            packets.get_or_create(&labels).inc_by(count.packets);
+        }
+        let mut registry = Registry::with_prefix("eniway_agent");
+        registry.register("packets", "Packets the guard has seen", packets);
+        registry.register_with_unit("packets", "Their bytes", Unit::Bytes, bytes);
+        registry.register("actions", "Changes of the kernel", self.actions.clone());
+        registry.register("interfaces", "Records by phase", self.interfaces.clone());
+        let mut text = String::new();
+        encode(&mut text, &registry)?;
+        Ok(text)
+    }
+}
+
+/// Serves /metrics, /healthz and /readyz until `shutdown`.
+pub async fn serve(
+    address: SocketAddr,
+    metrics: Metrics,
+    programs: Programs,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    let routes = Router::new()
+        .route("/metrics", get(scrape))
+        .route("/healthz", get(|| async { "ok" }))
+        .route("/readyz", get(ready))
+        .with_state((metrics, programs));
+    let listener = tokio::net::TcpListener::bind(address)
+        .await
+        .map_err(|source| Error::Listen { address, source })?;
+    axum::serve(listener, routes)
+        .with_graceful_shutdown(shutdown.cancelled_owned())
+        .await
+        .map_err(|source| Error::Serve { address, source })
+}
+
+/// The counters are read from the kernel for each scrape. When that fails, the others are served.
+async fn scrape(
+    State((metrics, programs)): State<(Metrics, Programs)>,
+) -> Result<([(&'static str, &'static str); 1], String), StatusCode> {
+    let counts = programs.counts().await.unwrap_or_else(|error| {
+        warn!(error = %Chain(&error), "Counters unreadable");
+        Vec::new()
+    });
+    let text = metrics.text(&counts);
+    let text = text.or(Err(StatusCode::INTERNAL_SERVER_ERROR))?;
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([("content-type", kind)], text))
+}
+
+async fn ready(State((metrics, _)): State<(Metrics, Programs)>) -> (StatusCode, &'static str) {
+    match metrics.ready.load(Ordering::Relaxed) {
+        true => (StatusCode::OK, "ok"),
+        false => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "this node's records have not been read yet",
+        ),
+    }
+}
