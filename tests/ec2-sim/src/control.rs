@@ -316,6 +316,10 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
     serde_json::from_slice(body).map_err(refuse)
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the shape that map_err wants"
+)]
 fn refuse(error: impl ToString) -> Failure {
     (StatusCode::BAD_REQUEST, error.to_string())
 }

@@ -1,4 +1,28 @@
-//! EC2, its metadata service and STS, simulated.
+//! EC2, its metadata service and STS, simulated: strict where EC2 is strict.
+//!
+//! # In-process
+//! [`World`] is the model: no input, no output, no clock. [`WorldSpec::build`] makes one;
+//! [`World::call`] takes a [`Request`] and the time, exactly as a client of the API would; typed calls
+//! ([`World::create_interface`], [`World::attach_interface`], [`World::detach_interface`]) save the
+//! XML. [`World::advance`] lets happen what is due, [`World::next_due`] says when that is,
+//! [`World::events_after`] what happened. [`World::interfaces`] and its neighbours show the truth,
+//! whatever readers of the API can see yet.
+//!
+//! # Over HTTP
+//! [`Server::start`] serves a world on a listener (also one of another network namespace):
+//! [`Server::url`] is an endpoint for any AWS SDK, [`Server::events`] what the lab plugs its cables by,
+//! [`Server::with_world`] the way to look inside. [`imds::serve`] is the metadata service of one
+//! instance. The JSON API under `/_control` is in [`control`].
+//!
+//! # Where EC2 leaves a choice
+//! - **Client tokens** stay burnt: repeating a create whose interface was deleted gets the old answer,
+//!   and the next call that names the interface gets `InvalidNetworkInterfaceID.NotFound`.
+//! - **Dry run**: ids must be well formed and exist; states and limits are not looked at.
+//! - **Detach while `detaching`** is agreed to and changes nothing, unless forced: then it also ends an
+//!   attachment that is stuck.
+//! - **Limits** are checked after zone and VPC, and those after the device index.
+//! - **Status** of an interface follows its attachment: `attaching`, `in-use`, `detaching`.
+//! - **Read lag** concerns Describe calls of interfaces and instances; networks are always current.
 #![forbid(unsafe_code)]
 
 mod action;
@@ -9,11 +33,12 @@ pub mod event;
 pub mod fault;
 mod filter;
 mod ids;
+pub mod imds;
 mod instance_type;
 mod lifecycle;
 pub mod model;
 mod page;
-mod pool;
+pub mod pool;
 mod request;
 pub mod server;
 mod settings;

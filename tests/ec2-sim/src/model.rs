@@ -138,6 +138,14 @@ pub struct Attachment {
     pub metadata_from: Timestamp,
 }
 
+impl Attachment {
+    /// Whether the instance has the device: it came, and did not go yet.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.state != AttachmentState::Attaching
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
     pub id: EniId,

@@ -1,6 +1,7 @@
 //! Reads the parameters of a Query request: flat names with dots and numbers into values.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{ApiError, dry_run, invalid_value, missing};
@@ -27,8 +28,8 @@ impl Request {
     }
 
     #[must_use]
-    pub fn with(mut self, name: &str, value: impl ToString) -> Self {
-        self.parameters.insert(name.to_owned(), value.to_string());
+    pub fn with(mut self, name: &str, value: impl fmt::Display) -> Self {
+        self.parameters.insert(name.to_owned(), format!("{value}"));
         self
     }
 
@@ -50,7 +51,10 @@ impl Request {
     /// A number or an address, when given.
     pub(crate) fn value<T: FromStr>(&self, name: &str) -> Result<Option<T>, ApiError> {
         self.text(name)
-            .map(|text| text.parse().map_err(|_: T::Err| bad_value(name, text)))
+            .map(|text| {
+                text.parse()
+                    .map_err(|_said_below: T::Err| bad_value(name, text))
+            })
             .transpose()
     }
 
@@ -84,7 +88,10 @@ impl Request {
     pub(crate) fn values<T: FromStr>(&self, name: &str) -> Result<Vec<T>, ApiError> {
         self.list(name)
             .into_iter()
-            .map(|text| text.parse().map_err(|_: T::Err| bad_value(name, text)))
+            .map(|text| {
+                text.parse()
+                    .map_err(|_said_below: T::Err| bad_value(name, text))
+            })
             .collect()
     }
 

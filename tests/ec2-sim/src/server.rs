@@ -233,7 +233,7 @@ async fn ring(shared: Arc<Shared>) {
     }
 }
 
-async fn accept(listener: TcpListener, router: Router) {
+pub(crate) async fn accept(listener: TcpListener, router: Router) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -252,7 +252,7 @@ async fn accept(listener: TcpListener, router: Router) {
 }
 
 /// Serves one connection; an answer marked [`HangUp`] closes it instead.
-pub(crate) async fn serve_connection(stream: TcpStream, router: Router) {
+async fn serve_connection(stream: TcpStream, router: Router) {
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
         let mut router = router.clone();
         async move {

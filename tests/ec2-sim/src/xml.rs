@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
+use jiff::Timestamp;
 use quick_xml::Writer;
 use quick_xml::events::{BytesEnd, BytesStart, BytesText, Event};
 
@@ -102,6 +103,11 @@ impl Xml {
     /// The text of the element that is open.
     pub(crate) fn leaf_text(&mut self, value: impl Display) {
         self.write(Event::Text(BytesText::new(&value.to_string())));
+    }
+
+    /// A moment, in whole seconds as EC2 tells it.
+    pub(crate) fn time(&mut self, name: &str, at: Timestamp) {
+        self.leaf(name, at.strftime("%Y-%m-%dT%H:%M:%S.000Z"));
     }
 
     pub(crate) fn optional(&mut self, name: &str, value: Option<impl Display>) {

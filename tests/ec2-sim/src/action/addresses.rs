@@ -67,7 +67,7 @@ impl World {
                 |xml, address| xml.leaf("privateIpAddress", address),
             );
             xml.set("assignedIpv4PrefixSet", &added.prefixes, |xml, prefix| {
-                xml.leaf("ipv4Prefix", prefix)
+                xml.leaf("ipv4Prefix", prefix);
             });
             xml.leaf("return", true);
         }))
@@ -90,12 +90,12 @@ impl World {
             xml.set(
                 "assignedIpv6Addresses",
                 &added.ipv6_addresses,
-                |xml, address| xml.leaf_text(address),
+                Xml::leaf_text,
             );
             xml.set(
                 "assignedIpv6PrefixSet",
                 &added.ipv6_prefixes,
-                |xml, prefix| xml.leaf_text(prefix),
+                Xml::leaf_text,
             );
         }))
     }
@@ -173,10 +173,10 @@ impl World {
             xml.set(
                 "unassignedIpv6Addresses",
                 &gone.ipv6_addresses,
-                |xml, address| xml.leaf_text(address),
+                Xml::leaf_text,
             );
             xml.set("unassignedIpv6PrefixSet", &prefixes, |xml, prefix| {
-                xml.leaf_text(prefix)
+                xml.leaf_text(prefix);
             });
         }))
     }

@@ -83,7 +83,7 @@ impl World {
         match self.spoil {
             Some(Effect::StuckAttaching) => {}
             Some(Effect::AttachmentVanishes { after_ms }) => {
-                self.schedule(now + after_ms, Due::Detached(id.clone()))
+                self.schedule(now + after_ms, Due::Detached(id.clone()));
             }
             _ if hot => self.schedule(now + self.settings.attach_ms, Due::Attached(id.clone())),
             _ => {}
@@ -242,7 +242,7 @@ impl World {
         match self.spoil {
             Some(Effect::StuckDetaching) => {}
             _ if state == Some(InstanceState::Running) => {
-                self.schedule(now + self.settings.detach_ms, Due::Detached(id.clone()))
+                self.schedule(now + self.settings.detach_ms, Due::Detached(id.clone()));
             }
             _ => self.untie(id, now),
         }

@@ -84,7 +84,7 @@ impl World {
         match (attachment, request.flag("Attachment.DeleteOnTermination")?) {
             (None, None) => {}
             (Some(id), Some(value)) => {
-                wanted.push(Wanted::DeleteOnTermination(AttachmentId::parse(id)?, value))
+                wanted.push(Wanted::DeleteOnTermination(AttachmentId::parse(id)?, value));
             }
             (None, Some(_)) => return Err(missing("Attachment.AttachmentId")),
             (Some(_), None) => return Err(missing("Attachment.DeleteOnTermination")),
@@ -127,11 +127,11 @@ impl World {
             match attribute {
                 "attachment" => write_attachment(xml, self, &interface),
                 "description" => xml.node("description", |xml| {
-                    xml.leaf("value", &interface.description)
+                    xml.leaf("value", &interface.description);
                 }),
                 "groupSet" => write_groups(xml, self, &interface.groups),
                 _ => xml.node("sourceDestCheck", |xml| {
-                    xml.leaf("value", interface.source_dest_check)
+                    xml.leaf("value", interface.source_dest_check);
                 }),
             }
         }))

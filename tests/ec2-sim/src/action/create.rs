@@ -154,7 +154,7 @@ impl World {
         Ok(Xml::fragment(|xml| {
             // EC2 answers `pending` here and never tells it again.
             xml.node("networkInterface", |xml| {
-                write_interface(xml, self, interface, "pending")
+                write_interface(xml, self, interface, "pending");
             });
             xml.optional("clientToken", request.text("ClientToken"));
         }))

@@ -92,7 +92,7 @@ impl World {
                 xml.leaf("ownerId", &self.account);
                 xml.set("groupSet", [(); 0], |_, ()| {});
                 xml.set("instancesSet", [row], |xml, row| {
-                    write_instance(xml, self, row, interface)
+                    write_instance(xml, self, row, interface);
                 });
             });
             xml.optional("nextToken", page.next_token);
@@ -201,7 +201,7 @@ pub(super) fn write_instance<'a>(
         xml.leaf("name", instance.state);
     });
     xml.leaf("instanceType", instance.limits.name);
-    xml.leaf("launchTime", instance.launch_time);
+    xml.time("launchTime", instance.launch_time);
     xml.node("placement", |xml| {
         xml.leaf("availabilityZone", &instance.zone);
         xml.leaf("tenancy", "default");
@@ -235,7 +235,7 @@ pub(super) fn write_instance<'a>(
                 xml.leaf("deviceIndex", attachment.slot.index);
                 xml.leaf("networkCardIndex", attachment.slot.card);
                 xml.leaf("status", attachment.state);
-                xml.leaf("attachTime", attachment.attach_time);
+                xml.time("attachTime", attachment.attach_time);
                 xml.leaf("deleteOnTermination", attachment.delete_on_termination);
             });
         },

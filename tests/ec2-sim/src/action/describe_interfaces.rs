@@ -82,7 +82,7 @@ impl World {
         )?;
         Ok(Xml::fragment(|xml| {
             xml.set("networkInterfaceSet", &page.rows, |xml, row| {
-                write_interface(xml, self, row, row.status())
+                write_interface(xml, self, row, row.status());
             });
             xml.optional("nextToken", page.next_token);
         }))
@@ -202,12 +202,12 @@ pub(super) fn write_common(xml: &mut Xml, world: &World, interface: &Interface, 
     );
     if !interface.prefixes.is_empty() {
         xml.set("ipv4PrefixSet", &interface.prefixes, |xml, prefix| {
-            xml.leaf("ipv4Prefix", prefix)
+            xml.leaf("ipv4Prefix", prefix);
         });
     }
     if !interface.ipv6_prefixes.is_empty() {
         xml.set("ipv6PrefixSet", &interface.ipv6_prefixes, |xml, prefix| {
-            xml.leaf("ipv6Prefix", prefix)
+            xml.leaf("ipv6Prefix", prefix);
         });
     }
 }
@@ -223,7 +223,7 @@ pub(super) fn write_attachment(xml: &mut Xml, world: &World, interface: &Interfa
         xml.leaf("deviceIndex", attachment.slot.index);
         xml.leaf("networkCardIndex", attachment.slot.card);
         xml.leaf("status", attachment.state);
-        xml.leaf("attachTime", attachment.attach_time);
+        xml.time("attachTime", attachment.attach_time);
         xml.leaf("deleteOnTermination", attachment.delete_on_termination);
     });
 }

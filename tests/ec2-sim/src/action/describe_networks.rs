@@ -52,7 +52,7 @@ impl World {
         })?;
         Ok(Xml::fragment(|xml| {
             xml.set("subnetSet", page.rows, |xml, subnet| {
-                self.write_subnet(xml, subnet)
+                self.write_subnet(xml, subnet);
             });
             xml.optional("nextToken", page.next_token);
         }))

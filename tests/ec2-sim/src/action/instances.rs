@@ -26,7 +26,7 @@ struct Launch {
 
 enum LaunchInterface {
     Existing(EniId),
-    New(CreateNetworkInterface),
+    New(Box<CreateNetworkInterface>),
 }
 
 impl World {
@@ -138,7 +138,7 @@ impl World {
                     .unwrap_or_default()
                     .clone_into(&mut wanted.description);
                 wanted.tags = request.tag_specifications("network-interface")?;
-                LaunchInterface::New(wanted)
+                LaunchInterface::New(Box::new(wanted))
             };
             let new = matches!(interface, LaunchInterface::New(_));
             let delete_on_termination = request.flag(&at("DeleteOnTermination"))?.unwrap_or(new);
@@ -160,7 +160,7 @@ impl World {
             wanted.tags = request.tag_specifications("network-interface")?;
             launches.push(Launch {
                 slot: Slot::PRIMARY,
-                interface: LaunchInterface::New(wanted),
+                interface: LaunchInterface::New(Box::new(wanted)),
                 delete_on_termination: true,
             });
         } else if request.has("SubnetId") || request.has("SecurityGroupId") {
