@@ -1,0 +1,193 @@
+//! The parts of the test, quick ones first.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::count::{Count, check, tests};
+use crate::setup::Need;
+use crate::workspace::{Workspace, find_program};
+use crate::{build_ebpf, demo};
+
+/// A part that can be run alone: `cargo xtask test unit`.
+pub(crate) struct Part {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    /// Whether `--quick` has it.
+    pub(crate) quick: bool,
+    pub(crate) needs: &'static [Need],
+    pub(crate) run: fn(&Workspace) -> Result<Count>,
+}
+
+const NOTHING: &[Need] = &[];
+const KERNEL: &[Need] = &[Need::Root, Need::Kernel];
+const LAB: &[Need] = &[Need::Root, Need::Kernel, Need::Lab];
+const STORY: &[Need] = &[Need::Root, Need::Kernel, Need::Lab, Need::Musl];
+
+const fn quick(
+    name: &'static str,
+    about: &'static str,
+    run: fn(&Workspace) -> Result<Count>,
+) -> Part {
+    Part {
+        name,
+        about,
+        quick: true,
+        needs: NOTHING,
+        run,
+    }
+}
+
+const fn slow(
+    name: &'static str,
+    about: &'static str,
+    needs: &'static [Need],
+    run: fn(&Workspace) -> Result<Count>,
+) -> Part {
+    Part {
+        name,
+        about,
+        quick: false,
+        needs,
+        run,
+    }
+}
+
+/// In the order in which they run.
+pub(crate) const PARTS: &[Part] = &[
+    quick("format", "every file is as rustfmt writes it", format),
+    quick("tidy", "the rules between modules, and xtask itself", tidy),
+    quick("clippy", "no warning on the host", clippy),
+    quick(
+        "clippy-bpf",
+        "no warning in the BPF programs as they are built",
+        clippy_bpf,
+    ),
+    quick("unit", "unit and property tests of every crate", unit),
+    slow(
+        "doc",
+        "documentation without a warning, its examples compile",
+        NOTHING,
+        doc,
+    ),
+    slow(
+        "crates",
+        "each crate's tests against a kernel or a server of its own",
+        KERNEL,
+        crates,
+    ),
+    slow(
+        "verifier",
+        "the kernel's verifier accepts every program",
+        KERNEL,
+        verifier,
+    ),
+    slow(
+        "integration",
+        "controller, agent and chart against a real API server",
+        LAB,
+        integration,
+    ),
+    slow(
+        "story",
+        "the demo, from helm install to an empty EC2",
+        STORY,
+        story,
+    ),
+    slow(
+        "licences",
+        "licences and sources of dependencies, by cargo-deny",
+        NOTHING,
+        licences,
+    ),
+];
+
+fn format(workspace: &Workspace) -> Result<Count> {
+    check(&mut workspace.cargo(&["fmt", "--all", "--check"]))
+}
+
+fn tidy(workspace: &Workspace) -> Result<Count> {
+    tests(&mut workspace.cargo(&["test", "--package", "xtask", "--no-fail-fast"]))
+}
+
+fn clippy(workspace: &Workspace) -> Result<Count> {
+    check(&mut workspace.cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ]))
+}
+
+/// The host's clippy sees no BPF program: they exist for that target only.
+fn clippy_bpf(workspace: &Workspace) -> Result<Count> {
+    let mut cargo = workspace.cargo(&[
+        "clippy",
+        "--package",
+        "eniway-ebpf",
+        "--bins",
+        "--lib",
+        "--release",
+    ]);
+    cargo
+        .args([
+            "--target",
+            "bpfel-unknown-none",
+            "-Z",
+            "build-std=core",
+            "--target-dir",
+        ])
+        .arg(workspace.target.join("clippy-bpf"))
+        .args(["--", "-D", "warnings"])
+        .env("RUSTC_BOOTSTRAP", "1");
+    check(&mut cargo)
+}
+
+/// Every crate but this one (`tidy`) and the integration tests.
+fn others(workspace: &Workspace, arguments: &[&str]) -> Command {
+    let mut cargo = workspace.cargo(&["test", "--workspace", "--no-fail-fast"]);
+    cargo
+        .args(["--exclude", "xtask", "--exclude", "eniway-tests"])
+        .args(arguments);
+    cargo
+}
+
+fn unit(workspace: &Workspace) -> Result<Count> {
+    tests(&mut others(workspace, &["--lib", "--bins"]))
+}
+
+fn crates(workspace: &Workspace) -> Result<Count> {
+    tests(&mut others(workspace, &["--test", "*"]))
+}
+
+fn doc(workspace: &Workspace) -> Result<Count> {
+    let mut rustdoc = workspace.cargo(&["doc", "--workspace", "--no-deps"]);
+    let pages = check(rustdoc.env("RUSTDOCFLAGS", "-D warnings"))?;
+    let examples = tests(&mut others(workspace, &["--doc"]))?;
+    Ok([pages, examples].into_iter().sum())
+}
+
+fn verifier(workspace: &Workspace) -> Result<Count> {
+    check(&mut build_ebpf::verifier(workspace))
+}
+
+/// One after the other: each test has the machine's two cores for itself.
+fn integration(workspace: &Workspace) -> Result<Count> {
+    let mut cargo = workspace.cargo(&["test", "--package", "eniway-tests", "--no-fail-fast"]);
+    tests(cargo.args(["--", "--test-threads=1"]))
+}
+
+fn story(workspace: &Workspace) -> Result<Count> {
+    check(&mut demo::story(workspace)?)
+}
+
+/// From source cargo-deny takes minutes, so it is not installed for this.
+fn licences(workspace: &Workspace) -> Result<Count> {
+    if find_program("cargo-deny").is_none() {
+        println!("not checked: cargo-deny is not installed (`cargo install cargo-deny --locked`)");
+        return Ok(Count::default());
+    }
+    check(&mut workspace.cargo(&["deny", "--offline", "check", "bans", "licenses", "sources"]))
+}
