@@ -18,6 +18,8 @@ pub struct Config {
     pub scheduler: bool,
     /// The nodes; they are called as these say.
     pub nodes: Vec<NodeConfig>,
+    /// How EC2 behaves: its delays, limits and staleness.
+    pub ec2: ec2_sim::Settings,
     /// Image archives that every real node imports.
     pub images: Vec<PathBuf>,
 }
@@ -30,6 +32,7 @@ impl Config {
             controller_manager: false,
             scheduler: false,
             nodes: Vec::new(),
+            ec2: ec2_sim::Settings::default(),
             images: Vec::new(),
         }
     }

@@ -110,6 +110,28 @@ pub enum Error {
         /// What was seen last, and the last lines of the logs.
         detail: String,
     },
+    /// A frame could not be sent or received.
+    #[error("use the wire of {interface}")]
+    Wire {
+        /// The interface, or the ENI.
+        interface: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The simulated EC2 could not be started.
+    #[error("start the simulated EC2")]
+    Cloud {
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The lab's VPC has no such subnet.
+    #[error("the lab's VPC has no subnet {name}; it has {known}")]
+    NoSubnet {
+        /// The name asked for.
+        name: String,
+        /// Those there are.
+        known: String,
+    },
     /// The lab has no such node.
     #[error("the lab has no node {name}; it has {known}")]
     NoNode {

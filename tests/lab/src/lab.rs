@@ -1,21 +1,31 @@
 //! A running lab and the doors to it.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command as HostCommand, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::binaries::Program;
+use crate::cable::{Cabling, silence};
+use crate::cloud::Cloud;
 use crate::component::tail;
 use crate::config::{Config, NodeConfig};
 use crate::control_plane::ControlPlane;
 use crate::error::{Error, good_end};
+use crate::host::Host;
 use crate::namespace::{Holder, Namespace};
 use crate::nodes::Nodes;
 use crate::requirements;
 use crate::state::State;
+use crate::switch::Switch;
+use crate::vpc::Subnet;
 use crate::wait;
+use crate::wire::Wire;
+
+/// How long a node may wait for a cable; EC2 takes a tenth of a second, the cable as long.
+const PLUGGED: Duration = Duration::from_secs(10);
 
 /// A Kubernetes that lives as long as this value, and no longer than this process.
 ///
@@ -29,6 +39,10 @@ pub struct Lab {
     admin_inside: PathBuf,
     url: String,
     nodes: Arc<Nodes>,
+    cloud: Cloud,
+    hosts: Mutex<Vec<Host>>,
+    switch: Switch,
+    vpc: Holder,
     outer: Holder,
     state: State,
 }
@@ -49,6 +63,9 @@ impl Lab {
         let outer = Holder::new(state.id(), None)?;
         progress("starting etcd and the API server");
         let plane = ControlPlane::start(outer.namespace(), &state, &config, &locate)?;
+        let vpc = Holder::new("vpc", Some(outer.namespace()))?;
+        silence(vpc.namespace())?;
+        let cloud = Cloud::start(&config, outer.namespace())?;
         let lab = Self {
             kubectl: plane.kubectl.clone(),
             admin: plane.admin.clone(),
@@ -56,10 +73,15 @@ impl Lab {
             url: plane.url(),
             plane: Mutex::new(plane),
             nodes: Arc::default(),
+            cloud,
+            hosts: Mutex::default(),
+            switch: Switch::default(),
+            vpc,
             config,
             outer,
             state,
         };
+        lab.follow_ec2();
         if !lab.config.nodes.is_empty() {
             progress("starting the nodes");
             let kubelet = lab.config.programs().contains(&Program::Kubelet);
@@ -69,6 +91,7 @@ impl Lab {
                 lab.outer.namespace(),
                 &lab.state,
                 &lab.plane(),
+                &lab.cloud,
                 kubelet.as_ref(),
             )?;
         }
@@ -226,6 +249,80 @@ impl Lab {
         self.nodes.import(archive)
     }
 
+    /// The simulated EC2: its world, its faults, its counters.
+    pub fn ec2(&self) -> &ec2_sim::Server {
+        self.cloud.server()
+    }
+
+    /// EC2's endpoint for programs on the host.
+    pub fn ec2_url(&self) -> String {
+        self.cloud.url()
+    }
+
+    /// EC2's endpoint for programs on nodes and in pods.
+    pub fn ec2_url_inside(&self) -> String {
+        Cloud::url_inside()
+    }
+
+    /// Starts another host of the VPC in a subnet, such as `multus-a` or `hosts-b`.
+    pub fn host(&self, name: &str, subnet: &str) -> Result<Host, Error> {
+        let (outer, vpc) = (self.outer.namespace(), self.vpc.namespace());
+        let host = Host::start(name, subnet, outer, vpc, &self.cloud, &self.switch)?;
+        // A panic elsewhere leaves no host half inserted.
+        self.hosts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(host.clone());
+        Ok(host)
+    }
+
+    /// Creates an ENI in a subnet, such as `multus-a`, and attaches it to a node, without a
+    /// controller; returns once the node has the interface.
+    pub fn attach_interface(
+        &self,
+        node: &str,
+        subnet: &str,
+        index: u32,
+    ) -> Result<Attached, Error> {
+        let inside = self.in_node(node)?;
+        let config = self.config.nodes.iter().find(|config| config.name == node);
+        let config = config.expect("a node that is up was configured");
+        let interface = self
+            .cloud
+            .attach(Subnet::find(subnet)?, &config.instance, index)?;
+        let what = format!(
+            "{node} has an interface with the MAC address {}",
+            interface.mac
+        );
+        let name = wait::until(&what, PLUGGED, || {
+            let links = inside
+                .command("ip")
+                .args(["-o", "link"])
+                .read()
+                .map_err(|error| error.to_string())?;
+            let line = links.lines().find(|line| line.contains(&interface.mac));
+            let name = line
+                .and_then(|line| line.split([':', '@']).nth(1))
+                .map(|name| name.trim().to_owned());
+            name.ok_or_else(|| format!("{links}\n{}", self.logs("cabling")))
+        })?;
+        Ok(Attached {
+            eni: interface.id.as_str().to_owned(),
+            name,
+            interface,
+        })
+    }
+
+    /// Detaches an ENI, without a controller; does not wait.
+    pub fn detach_interface(&self, eni: &str) -> Result<(), Error> {
+        self.cloud.detach(eni)
+    }
+
+    /// The wire of an ENI, to look at and to put hostile frames on.
+    pub fn wire(&self, eni: &str) -> Wire {
+        Wire::new(self.switch.clone(), eni)
+    }
+
     /// The namespaces of the control plane.
     pub fn outer(&self) -> &Namespace {
         self.outer.namespace()
@@ -269,12 +366,34 @@ impl Lab {
         )
     }
 
+    fn follow_ec2(&self) {
+        let mut cabling = Cabling {
+            server: self.cloud.server().clone(),
+            nodes: Arc::clone(&self.nodes),
+            switch: self.switch.clone(),
+            vpc: self.vpc.namespace().clone(),
+            ends: BTreeMap::new(),
+            next: 0,
+            report: Box::new(report_to(self.state.log("cabling"))),
+        };
+        self.cloud.follow(move |what| cabling.handle(what));
+    }
+
     fn plane(&self) -> std::sync::MutexGuard<'_, ControlPlane> {
         // A panic elsewhere leaves nothing half done in here.
-        self.plane
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.plane.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// An ENI that the lab attached to a node.
+#[derive(Clone, Debug)]
+pub struct Attached {
+    /// Its id.
+    pub eni: String,
+    /// The interface's name on the node.
+    pub name: String,
+    /// The ENI as EC2 knew it when it was attached.
+    pub interface: ec2_sim::Interface,
 }
 
 /// Two kubeconfigs of one service account.
@@ -284,4 +403,23 @@ pub struct Kubeconfigs {
     pub host: PathBuf,
     /// For programs on nodes.
     pub inside: PathBuf,
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        // Their sockets would keep the network namespaces.
+        self.switch.unplug_all();
+    }
+}
+
+/// Appends lines to a log.
+fn report_to(log: PathBuf) -> impl Fn(&str) {
+    move |line| {
+        let file = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(&log);
+        // There is nobody to tell that a log cannot be written.
+        let _ = file.and_then(|mut file| writeln!(file, "{line}"));
+    }
 }

@@ -15,31 +15,41 @@
 //!
 //! Needs root and the programs of [`requirements`]; the rest is built once ([`binaries`]).
 
+mod cable;
 mod cgroup;
+mod cloud;
 mod component;
 mod config;
 mod control_plane;
 mod error;
 mod forward;
+mod host;
 mod kubelet;
 mod lab;
 mod namespace;
 mod node;
 mod nodes;
+mod packet;
 mod pki;
 mod requirements;
 mod state;
+mod switch;
+mod wire;
 
 pub mod binaries;
+pub mod fabric;
 pub mod images;
 pub mod vpc;
 pub mod wait;
 
+pub use cloud::SECURITY_GROUPS;
 pub use config::{Config, NodeConfig, NodeKind, REGION};
 pub use control_plane::GATEWAY;
 pub use error::{Chain, Error};
+pub use host::Host;
 pub use images::write_image;
-pub use lab::{Kubeconfigs, Lab};
+pub use lab::{Attached, Kubeconfigs, Lab};
 pub use namespace::{Command, Namespace};
 pub use requirements::{Requirement, missing, requirements};
 pub use state::sweep;
+pub use wire::Wire;

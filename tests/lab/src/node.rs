@@ -7,6 +7,7 @@ use std::process::Stdio;
 use nix::mount::{MsFlags, mount};
 
 use crate::cgroup;
+use crate::cloud::Cloud;
 use crate::component::Component;
 use crate::config::{NodeConfig, NodeKind};
 use crate::error::Error;
@@ -38,6 +39,8 @@ pub(crate) struct Node {
     pub(crate) config: NodeConfig,
     /// Dropped before the namespaces they run in.
     pub(crate) components: Vec<Component>,
+    /// Its listener would keep the network namespace.
+    _metadata: ec2_sim::imds::Imds,
     holder: Holder,
 }
 
@@ -47,20 +50,22 @@ impl Node {
         config: &NodeConfig,
         outer: &Namespace,
         state: &State,
+        cloud: &Cloud,
     ) -> Result<Self, Error> {
         let folder = state.folder().join(&config.name);
         fs::create_dir_all(&folder).map_err(failed(&folder))?;
+        if config.kind == NodeKind::Kubelet {
+            cgroup::make(&format!("{}/{}", state.id(), config.name))?;
+        }
         let holder = Holder::new(&config.name, Some(outer))?;
+        holder.namespace().run(|| private_view(&folder))??;
+        let metadata = cloud.serve_metadata(&config.instance, holder.namespace())?;
         let node = Self {
             config: config.clone(),
             components: Vec::new(),
+            _metadata: metadata,
             holder,
         };
-        let cgroups = config.kind == NodeKind::Kubelet;
-        if cgroups {
-            cgroup::make(&format!("{}/{}", state.id(), config.name))?;
-        }
-        node.namespace().run(|| private_view(&folder))??;
         node.connect(outer)?;
         Ok(node)
     }
@@ -73,7 +78,15 @@ impl Node {
     fn connect(&self, outer: &Namespace) -> Result<(), Error> {
         let config = &self.config;
         let far = format!("{}-eth0", config.name);
-        plug(outer, &far, self.namespace(), "eth0", &config.mac())?;
+        let near = format!("{}-new", config.name);
+        run(
+            outer,
+            &format!(
+                "link add {far} type veth peer name {near} address {}",
+                config.mac()
+            ),
+        )?;
+        give(outer, &near, self.namespace(), "eth0")?;
         run(outer, &format!("link set {far} master {BRIDGE} up"))?;
         run(
             outer,
@@ -93,22 +106,26 @@ impl Node {
     }
 }
 
-/// Makes a veth pair with one end, of this name and MAC, in another namespace.
-pub(crate) fn plug(
-    near: &Namespace,
-    near_name: &str,
-    far: &Namespace,
-    far_name: &str,
-    mac: &str,
+/// Moves an interface into another namespace, where it gets a new name and stays down.
+pub(crate) fn give(
+    from: &Namespace,
+    interface: &str,
+    to: &Namespace,
+    name: &str,
 ) -> Result<(), Error> {
     // `ip` finds the other namespace as its standard input; a process id would have to be
     // translated into its pid namespace.
-    near.command("ip")
+    from.command("ip")
         .args([
-            "link", "add", near_name, "type", "veth", "peer", "name", far_name, "address", mac,
+            "link",
+            "set",
+            interface,
+            "netns",
+            "/proc/self/fd/0",
+            "name",
+            name,
         ])
-        .args(["netns", "/proc/self/fd/0"])
-        .stdin(Stdio::from(far.net()?))
+        .stdin(Stdio::from(to.net()?))
         .read()
         .map(|_| ())
 }

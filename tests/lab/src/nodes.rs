@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use crate::cloud::Cloud;
 use crate::config::{Config, NodeConfig, NodeKind};
 use crate::control_plane::ControlPlane;
 use crate::error::Error;
@@ -31,6 +32,7 @@ impl Nodes {
         outer: &Namespace,
         state: &State,
         plane: &ControlPlane,
+        cloud: &Cloud,
         kubelet: Option<&PathBuf>,
     ) -> Result<(), Error> {
         let images = match kubelet {
@@ -48,6 +50,7 @@ impl Nodes {
                 outer,
                 state,
                 plane,
+                cloud,
             },
         );
         thread::scope(|scope| {
@@ -140,6 +143,7 @@ struct Context<'a> {
     outer: &'a Namespace,
     state: &'a State,
     plane: &'a ControlPlane,
+    cloud: &'a Cloud,
 }
 
 impl Context<'_> {
@@ -149,7 +153,7 @@ impl Context<'_> {
         kubelet: Option<&PathBuf>,
         images: &[PathBuf],
     ) -> Result<Node, Error> {
-        let mut node = Node::boot(config, self.outer, self.state)?;
+        let mut node = Node::boot(config, self.outer, self.state, self.cloud)?;
         match (config.kind, kubelet) {
             (NodeKind::Kubelet, Some(kubelet)) => {
                 node.run_kubelet(kubelet, images, &self.plane.pki, self.state)?

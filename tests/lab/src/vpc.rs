@@ -3,9 +3,12 @@
 use std::net::Ipv4Addr;
 
 use crate::config::{NodeConfig, REGION};
+use crate::error::Error;
 
 /// All subnets lie in it.
 pub const VPC_CIDR: &str = "10.200.0.0/16";
+/// All IPv6 subnets lie in it.
+pub const VPC_CIDR6: &str = "fd00:ec2::/56";
 
 /// A subnet of the lab's VPC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +72,24 @@ pub const HOST_SUBNETS: [Subnet; 2] = [
 ];
 
 impl Subnet {
+    /// The subnet of the fabric with this name.
+    ///
+    /// # Errors
+    ///
+    /// There is none; the error names those there are.
+    pub fn find(name: &str) -> Result<&'static Self, Error> {
+        let all = || MULTUS_SUBNETS.iter().chain(&HOST_SUBNETS);
+        all()
+            .find(|subnet| subnet.name == name)
+            .ok_or_else(|| Error::NoSubnet {
+                name: name.to_owned(),
+                known: all()
+                    .map(|subnet| subnet.name)
+                    .collect::<Vec<_>>()
+                    .join(" "),
+            })
+    }
+
     /// Such as `10.200.101.0/24`.
     pub fn cidr(&self) -> String {
         format!("{}/24", self.address(0))

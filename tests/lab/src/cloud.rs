@@ -1,0 +1,301 @@
+//! The lab's EC2: a simulated region with the lab's VPC, served inside and reachable from the host.
+
+use std::net::SocketAddr;
+use std::thread;
+use std::time::Duration;
+
+use ec2_sim::{
+    AttachNetworkInterface, CreateNetworkInterface, EniId, GroupId, GroupSpec, InstanceId,
+    InstanceSpec, Server, Slot, SubnetId, SubnetSpec, VpcId, VpcSpec, World, WorldSpec,
+};
+use jiff::Timestamp;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::config::{Config, REGION};
+use crate::control_plane::GATEWAY;
+use crate::error::Error;
+use crate::fabric::{self, Network, PortId};
+use crate::forward::Forward;
+use crate::namespace::Namespace;
+use crate::vpc::{HOST_SUBNETS, MULTUS_SUBNETS, NODE_SUBNETS, Subnet, VPC_CIDR, VPC_CIDR6};
+
+/// Where EC2's own examples and our charts put a local endpoint.
+const PORT: u16 = 4566;
+const VPC: &str = "vpc-00000000000000001";
+/// Where the metadata service of every instance is.
+const METADATA: &str = "169.254.169.254";
+/// How long calls that are being answered may still take when the lab ends.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// The security groups, by name and id.
+pub const SECURITY_GROUPS: [(&str, &str); 2] = [
+    ("nodes", "sg-00000000000000001"),
+    ("multus", "sg-00000000000000002"),
+];
+
+/// The running simulator.
+#[derive(Debug)]
+pub(crate) struct Cloud {
+    server: Server,
+    forward: Forward,
+    runtime: Option<Runtime>,
+}
+
+impl Cloud {
+    /// Serves a world with an instance for each node.
+    pub(crate) fn start(config: &Config, outer: &Namespace) -> Result<Self, Error> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .map_err(failed)?;
+        let world = world(config)?;
+        let listener = outer.tcp_bind((GATEWAY, PORT)).map_err(failed)?;
+        let server = thread::scope(|scope| {
+            // A test may itself run on a runtime, whose threads may not wait for another one.
+            let start = scope.spawn(|| {
+                runtime.block_on(Server::start(world, listener, ec2_sim::Options::default()))
+            });
+            start
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        let server = server.map_err(failed)?;
+        let inside = SocketAddr::new(GATEWAY.parse().expect("GATEWAY is an address"), PORT);
+        Ok(Self {
+            server,
+            forward: Forward::new(outer, inside)?,
+            runtime: Some(runtime),
+        })
+    }
+
+    pub(crate) fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// EC2's endpoint for programs on the host.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.forward.address())
+    }
+
+    /// EC2's endpoint for programs on nodes and in pods.
+    pub(crate) fn url_inside() -> String {
+        format!("http://{GATEWAY}:{PORT}")
+    }
+
+    /// Calls `handle` for everything that happens, one after the other, until the lab ends.
+    pub(crate) fn follow(&self, mut handle: impl FnMut(&ec2_sim::What) + Send + 'static) {
+        let mut events = self.server.events();
+        self.runtime().spawn(async move {
+            while let Ok(event) = events.recv().await {
+                tokio::task::block_in_place(|| handle(&event.what));
+            }
+        });
+    }
+
+    /// Answers for the metadata of `instance` inside its namespaces.
+    pub(crate) fn serve_metadata(
+        &self,
+        instance: &str,
+        inside: &Namespace,
+    ) -> Result<ec2_sim::imds::Imds, Error> {
+        inside
+            .command("ip")
+            .args(["address", "add", &format!("{METADATA}/32"), "dev", "lo"])
+            .read()?;
+        let listener = inside.tcp_bind((METADATA, 80)).map_err(failed)?;
+        let instance = InstanceId::parse(instance).map_err(failed)?;
+        let _on_runtime = self.runtime().enter();
+        ec2_sim::imds::serve(&self.server, instance, listener).map_err(failed)
+    }
+
+    /// Starts one more instance, as if it had run for long; gives it and its primary interface.
+    pub(crate) fn add_instance(
+        &self,
+        subnet: &Subnet,
+    ) -> Result<(InstanceId, ec2_sim::Interface), Error> {
+        self.server.with_world(|world, now| {
+            let subnet = SubnetId::parse(subnet.id).map_err(failed)?;
+            let id = world
+                .add_instance(InstanceSpec::new("m5.xlarge", &subnet), now)
+                .map_err(failed)?;
+            let is_primary = |interface: &&ec2_sim::Interface| {
+                interface
+                    .attachment
+                    .as_ref()
+                    .is_some_and(|attachment| attachment.instance == id)
+            };
+            let primary = world.interfaces().find(is_primary).cloned();
+            Ok((
+                id.clone(),
+                primary.expect("add_instance makes a primary interface"),
+            ))
+        })
+    }
+
+    /// Creates an ENI in a subnet and attaches it, as the controller would; gives it.
+    pub(crate) fn attach(
+        &self,
+        subnet: &Subnet,
+        instance: &str,
+        index: u32,
+    ) -> Result<ec2_sim::Interface, Error> {
+        self.server.with_world(|world, now| {
+            let subnet = SubnetId::parse(subnet.id).map_err(failed)?;
+            let instance = InstanceId::parse(instance).map_err(failed)?;
+            let create = CreateNetworkInterface {
+                ipv6_address_count: 1,
+                ..CreateNetworkInterface::in_subnet(subnet)
+            };
+            let eni = world.create_interface(&create, None, now).map_err(failed)?;
+            let slot = Slot { card: 0, index };
+            world
+                .attach_interface(
+                    &AttachNetworkInterface {
+                        interface: eni.clone(),
+                        instance,
+                        slot,
+                    },
+                    now,
+                )
+                .map_err(failed)?;
+            Ok(world
+                .interface(&eni)
+                .cloned()
+                .expect("it was created just now"))
+        })
+    }
+
+    /// Detaches an ENI and leaves it to the caller to delete it.
+    pub(crate) fn detach(&self, eni: &str) -> Result<(), Error> {
+        self.server.with_world(|world, now| {
+            let eni = EniId::parse(eni).map_err(failed)?;
+            let attached = world
+                .interface(&eni)
+                .and_then(|interface| interface.attachment.as_ref());
+            let Some(attachment) = attached.map(|attachment| attachment.id.clone()) else {
+                return Ok(());
+            };
+            world
+                .detach_interface(&attachment, false, now)
+                .map_err(failed)
+        })
+    }
+
+    /// What the fabric needs to know.
+    pub(crate) fn network(&self) -> Network {
+        network_of(&self.server)
+    }
+
+    fn runtime(&self) -> &Runtime {
+        self.runtime
+            .as_ref()
+            .expect("the runtime is taken only by drop")
+    }
+}
+
+impl Drop for Cloud {
+    fn drop(&mut self) {
+        let Some(runtime) = self.runtime.take() else {
+            return;
+        };
+        // A runtime may not be waited for on a thread of another runtime, such as an async test's.
+        let ended = thread::spawn(move || runtime.shutdown_timeout(DRAIN)).join();
+        ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    }
+}
+
+/// What the fabric needs to know of a world.
+pub(crate) fn network_of(server: &Server) -> Network {
+    let all = NODE_SUBNETS
+        .iter()
+        .chain(&MULTUS_SUBNETS)
+        .chain(&HOST_SUBNETS);
+    let subnets = all
+        .map(|subnet| fabric::Subnet {
+            id: subnet.id.to_owned(),
+            ipv4: subnet.cidr().parse().expect("a subnet's block is one"),
+            ipv6: subnet.ipv6_cidr().parse().ok(),
+        })
+        .collect();
+    let interfaces =
+        server.with_world(|world, _| world.interfaces().filter_map(interface).collect());
+    Network {
+        subnets,
+        interfaces,
+    }
+}
+
+pub(crate) fn port(eni: &EniId) -> PortId {
+    PortId(eni.as_str().to_owned())
+}
+
+fn interface(interface: &ec2_sim::Interface) -> Option<fabric::Interface> {
+    Some(fabric::Interface {
+        port: port(&interface.id),
+        mac: interface.mac.parse().ok()?,
+        subnet: interface.subnet.as_str().to_owned(),
+        ipv4: interface.addresses.clone(),
+        ipv4_prefixes: interface.prefixes.clone(),
+        ipv6: interface.ipv6_addresses.clone(),
+        ipv6_prefixes: interface.ipv6_prefixes.clone(),
+        source_dest_check: interface.source_dest_check,
+    })
+}
+
+fn world(config: &Config) -> Result<World, Error> {
+    let name = |name: &str| [("Name".to_owned(), name.to_owned())].into();
+    let mut spec = WorldSpec {
+        region: Some(REGION.to_owned()),
+        settings: config.ec2.clone(),
+        ..WorldSpec::default()
+    };
+    spec.vpcs.push(VpcSpec {
+        id: Some(VpcId::parse(VPC).map_err(failed)?),
+        cidr: VPC_CIDR.parse().map_err(failed)?,
+        ipv6_cidr: Some(VPC_CIDR6.parse().map_err(failed)?),
+        tags: name("lab"),
+    });
+    for subnet in NODE_SUBNETS
+        .iter()
+        .chain(&MULTUS_SUBNETS)
+        .chain(&HOST_SUBNETS)
+    {
+        spec.subnets.push(SubnetSpec {
+            id: Some(SubnetId::parse(subnet.id).map_err(failed)?),
+            vpc: None,
+            zone: subnet.zone_name(),
+            cidr: subnet.cidr().parse().map_err(failed)?,
+            ipv6_cidr: Some(subnet.ipv6_cidr().parse().map_err(failed)?),
+            tags: name(subnet.name),
+        });
+    }
+    for (group, id) in SECURITY_GROUPS {
+        let id = Some(GroupId::parse(id).map_err(failed)?);
+        spec.security_groups.push(GroupSpec {
+            id,
+            name: group.to_owned(),
+            vpc: None,
+            tags: name(group),
+        });
+    }
+    let [(_, nodes_group), _] = SECURITY_GROUPS;
+    for node in &config.nodes {
+        let subnet = SubnetId::parse(node.subnet().id).map_err(failed)?;
+        spec.instances.push(InstanceSpec {
+            id: Some(InstanceId::parse(&node.instance).map_err(failed)?),
+            private_ip: Some(node.address()),
+            mac: Some(node.mac()),
+            security_groups: vec![GroupId::parse(nodes_group).map_err(failed)?],
+            tags: name(&node.name),
+            ..InstanceSpec::new(&node.instance_type, &subnet)
+        });
+    }
+    spec.build(Timestamp::now()).map_err(failed)
+}
+
+fn failed(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::Cloud {
+        source: source.into(),
+    }
+}
