@@ -26,6 +26,7 @@ mod link;
 mod maps;
 mod object;
 mod pins;
+pub mod trial;
 
 use std::path::Path;
 

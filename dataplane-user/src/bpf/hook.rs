@@ -1,7 +1,7 @@
 //! The attachments of one ENI: makes them, replaces their programs, moves them between XDP and TC.
 //!
 //! Each direction has one pin. A new attachment that cannot take over the old one's link stands beside
-//! it for a moment, pinned as `…-new`, and is then renamed over it, which detaches the old one. What a
+//! it for a moment, pinned as `…-new`, and is then renamed over it. What a
 //! crash leaves of that is finished or undone by [`Slot::repair`].
 
 use std::{
@@ -23,7 +23,7 @@ use super::{
     interface,
     link::{self, Kind, Link},
     object::Object,
-    pins::{Pins, failed, unpin},
+    pins::{Pins, failed},
 };
 
 /// Where packets that arrive are checked.
@@ -149,8 +149,8 @@ impl Hooks {
     /// Removes both.
     pub(super) fn detach(&self) -> Result<(), Error> {
         for slot in [&self.ingress, &self.egress] {
-            unpin(&slot.next())?;
-            unpin(&slot.pin())?;
+            remove(&slot.next())?;
+            remove(&slot.pin())?;
             clsact::detach(&slot.folder, slot.name, slot.direction, None)?;
         }
         Ok(())
@@ -173,7 +173,7 @@ impl Slot {
         if observe(&next)?.is_none() {
             Ok(())
         } else if observe(&self.pin())?.is_some() {
-            unpin(&next)
+            remove(&next)
         } else {
             fs::rename(&next, self.pin()).map_err(failed("rename", &next))
         }
@@ -182,13 +182,18 @@ impl Slot {
     /// Puts a new attachment in the place of the old one.
     fn exchange(&self, link: FdLink, program: &'static str, ifindex: u32) -> Result<(), Error> {
         let next = self.next();
+        let old = link::open(&self.pin()).map_err(failed("open the link at", &next))?;
         link.pin(&next).map_err(|source| Error::Attach {
             attempt: "pin the link of",
             program,
             ifindex,
             source: Box::new(source),
         })?;
-        fs::rename(&next, self.pin()).map_err(failed("rename", &next))
+        fs::rename(&next, self.pin()).map_err(failed("rename", &next))?;
+        if let Some(old) = old {
+            old.detach().map_err(failed("detach the link that was at", &next))?;
+        }
+        Ok(())
     }
 
     /// Gives the pinned link the new program, between two packets; `false` if the link's interface is
@@ -245,7 +250,7 @@ impl Slot {
                 ifindex,
             )?;
             clsact::detach(&self.folder, self.name, self.direction, Some(ifindex))?;
-            return unpin(&self.pin());
+            return remove(&self.pin());
         }
         let is_there = observe(&self.pin())?
             .is_some_and(|link| link.kind == Kind::Tcx && link.ifindex == ifindex);
@@ -315,6 +320,10 @@ fn xdp_mode(link: &Link) -> Result<IngressMode, Error> {
 
 fn observe(pin: &Path) -> Result<Option<Link>, Error> {
     link::observe(pin).map_err(failed("open the link at", pin))
+}
+
+fn remove(pin: &Path) -> Result<(), Error> {
+    link::remove(pin).map_err(failed("detach the link at", pin))
 }
 
 fn attach_tcx(

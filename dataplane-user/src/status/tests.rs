@@ -1,0 +1,204 @@
+use expect_test::{Expect, expect};
+
+use super::*;
+use crate::{
+    bpf::{Guard, GuardConfig, Hook, WantedIngress},
+    plan::InForce,
+};
+
+struct Case {
+    wish: Wish,
+    presence: Presence,
+    attached: Option<Attached>,
+    unfinished: bool,
+    failure: Option<Failure>,
+    missing: Duration,
+}
+
+fn config() -> GuardConfig {
+    GuardConfig {
+        mac: [2, 0, 0, 0, 0, 1],
+        mode: Mode::Enforce,
+        source_dest_check: true,
+        addresses: Vec::new(),
+        subnets: Vec::new(),
+    }
+}
+
+fn provide() -> Wish {
+    Wish::Provide(Desired {
+        eni: "eni-1".into(),
+        mac: eniway_api::MacAddress([2, 0, 0, 0, 0, 1]),
+        mtu: None,
+        guard: Guard {
+            ingress: WantedIngress::XdpAuto,
+            config: config(),
+        },
+    })
+}
+
+fn attached(ifindex: u32) -> Option<Attached> {
+    let hook = |mode| Hook {
+        mode,
+        frags: false,
+        program_id: 7,
+    };
+    Some(Attached {
+        eni: "eni-1".to_owned(),
+        ifindex,
+        ingress: Some(hook(IngressMode::XdpNative)),
+        egress: Some(hook(IngressMode::Tc)),
+    })
+}
+
+/// Everything as it should be.
+fn good() -> Case {
+    Case {
+        wish: provide(),
+        presence: Presence::Present(Interface {
+            index: 3,
+            name: "ens6".to_owned(),
+            up: true,
+            mtu: 9001,
+            pci_address: Some("0000:00:06.0".to_owned()),
+            driver: Some("ena".to_owned()),
+        }),
+        attached: attached(3),
+        unfinished: false,
+        failure: None,
+        missing: Duration::ZERO,
+    }
+}
+
+fn check(case: &Case, expected: &Expect) {
+    let in_force = InForce {
+        config: config(),
+        attached: Some((3, WantedIngress::XdpAuto)),
+    };
+    let status = status(&Situation {
+        wish: &case.wish,
+        observed: Observed {
+            presence: &case.presence,
+            attached: case.attached.as_ref(),
+            in_force: Some(&in_force),
+        },
+        unfinished: case.unfinished,
+        failure: case.failure.as_ref(),
+        xdp_reason: None,
+        missing: case.missing,
+        generation: None,
+    });
+    expected.assert_eq(&serde_json::to_string(&status).unwrap());
+}
+
+#[test]
+fn a_guarded_interface_is_ready() {
+    check(
+        &good(),
+        &expect![[r#"{"phase":"Ready","interfaceName":"ens6","pciAddress":"0000:00:06.0","driver":"ena","mtu":9001,"xdp":{"mode":"Native"},"enforcement":"Enforce"}"#]],
+    );
+}
+
+#[test]
+fn one_with_work_left_is_being_configured_and_what_is_there_is_told() {
+    check(
+        &Case {
+            unfinished: true,
+            attached: None,
+            ..good()
+        },
+        &expect![[r#"{"phase":"Configuring","interfaceName":"ens6","pciAddress":"0000:00:06.0","driver":"ena","mtu":9001}"#]],
+    );
+}
+
+#[test]
+fn a_failure_is_told_beside_what_is_there() {
+    let failure = Some(Failure {
+        reason: Reason::MtuRefused,
+        message: "set the MTU of ens6 to 9001: no".to_owned(),
+    });
+    check(
+        &Case {
+            unfinished: true,
+            failure,
+            ..good()
+        },
+        &expect![[r#"{"phase":"Failed","reason":"MTURefused","message":"set the MTU of ens6 to 9001: no","interfaceName":"ens6","pciAddress":"0000:00:06.0","driver":"ena","mtu":9001,"xdp":{"mode":"Native"},"enforcement":"Enforce"}"#]],
+    );
+}
+
+#[test]
+fn one_that_a_pod_has_is_in_use_and_still_guarded() {
+    check(
+        &Case {
+            presence: Presence::Absent,
+            ..good()
+        },
+        &expect![[r#"{"phase":"InPod","xdp":{"mode":"Native"},"enforcement":"Enforce"}"#]],
+    );
+}
+
+#[test]
+fn a_missing_one_is_pending_and_then_failed() {
+    let case = |missing| Case {
+        presence: Presence::Absent,
+        attached: None,
+        missing,
+        ..good()
+    };
+    check(
+        &case(Duration::from_secs(1)),
+        &expect![[r#"{"phase":"Pending","reason":"InterfaceNotFound","message":"no interface with the MAC address 02:00:00:00:00:01 in the node's namespace; if EC2 shows eni-1 as attached, look for the device in lspci and the kernel log"}"#]],
+    );
+    check(
+        &case(MISSING),
+        &expect![[r#"{"phase":"Failed","reason":"InterfaceNotFound","message":"no interface with the MAC address 02:00:00:00:00:01 in the node's namespace; if EC2 shows eni-1 as attached, look for the device in lspci and the kernel log"}"#]],
+    );
+}
+
+#[test]
+fn a_release_is_over_when_nothing_is_left_and_not_before() {
+    let case = |presence, attached, force| Case {
+        wish: Wish::Release {
+            eni: Some("eni-1".into()),
+            mac: None,
+            force,
+        },
+        presence,
+        attached,
+        ..good()
+    };
+    let present = || good().presence;
+    check(
+        &case(present(), attached(3), false),
+        &expect![[r#"{"phase":"Releasing"}"#]],
+    );
+    check(
+        &case(present(), attached(0), false),
+        &expect![[r#"{"phase":"Releasing"}"#]],
+    );
+    check(
+        &case(Presence::Absent, attached(3), false),
+        &expect![[r#"{"phase":"Releasing","reason":"InUse","message":"the interface is inside a pod; it is released when the pod gives it back, or when the record is annotated eniway.io/force-release=true"}"#]],
+    );
+    check(
+        &case(present(), None, false),
+        &expect![[r#"{"phase":"Released","released":true}"#]],
+    );
+}
+
+#[test]
+fn an_unreadable_record_asks_for_a_newer_agent() {
+    let record = Unreadable {
+        name: "record".to_owned(),
+        uid: "u".to_owned(),
+        generation: Some(2),
+        eni: None,
+        status: None,
+        error: "unknown variant `Hardware`".to_owned(),
+    };
+    let status = unreadable(&record);
+    assert_eq!(status.reason.as_deref(), Some("AgentTooOld"));
+    assert_eq!(status.phase, NodePhase::Failed);
+    assert_eq!(status.observed_generation, Some(2));
+}
