@@ -249,6 +249,11 @@ async fn set_clock(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<Ans
     let now = shared.with_world(|_, now| now);
     shared.set_clock(match &wanted {
         ClockSpec::Real => Clock::Real,
+        ClockSpec::Manual { now: Some(past) } if *past < now => {
+            return Err(refuse(format!(
+                "{past} lies before {now}: the time of a world does not run backwards"
+            )));
+        }
         ClockSpec::Manual { now: wanted } => Clock::Manual(wanted.unwrap_or(now)),
     });
     Ok(json_answer(&wanted))

@@ -67,7 +67,28 @@ pub(crate) struct Shared {
 struct Inner {
     world: World,
     clock: Clock,
+    /// The newest moment that the world has seen: its time never runs backwards.
+    latest: Timestamp,
+    /// How far the real clock is left behind by a manual one that ran before.
+    ahead: Duration,
     published: u64,
+}
+
+impl Inner {
+    fn now(&mut self) -> Timestamp {
+        let now = match self.clock {
+            Clock::Real => Timestamp::now() + self.ahead,
+            Clock::Manual(now) => now,
+        };
+        self.latest = self.latest.max(now);
+        self.latest
+    }
+
+    fn set_clock(&mut self, clock: Clock) {
+        self.ahead = Duration::try_from(self.latest.duration_since(Timestamp::now()))
+            .unwrap_or(Duration::ZERO);
+        self.clock = clock;
+    }
 }
 
 struct Tasks(Vec<AbortHandle>);
@@ -100,6 +121,8 @@ impl Server {
         let inner = Mutex::new(Inner {
             world,
             clock: options.clock,
+            latest: Timestamp::MIN,
+            ahead: Duration::ZERO,
             published,
         });
         let shared = Arc::new(Shared {
@@ -162,10 +185,7 @@ impl Shared {
     pub(crate) fn with_world<T>(&self, visit: impl FnOnce(&mut World, Timestamp) -> T) -> T {
         // A test that panics inside must not hide its own message behind a poisoned lock.
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = match inner.clock {
-            Clock::Real => Timestamp::now(),
-            Clock::Manual(now) => now,
-        };
+        let now = inner.now();
         inner.world.advance(now);
         let result = visit(&mut inner.world, now);
         inner.world.advance(now);
@@ -190,7 +210,7 @@ impl Shared {
         self.inner
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .clock = clock;
+            .set_clock(clock);
         self.with_world(|_, _| ());
     }
 
@@ -211,14 +231,13 @@ async fn ring(shared: Arc<Shared>) {
     loop {
         let changed = shared.changed.notified();
         let (due, now) = {
-            let inner = shared.inner.lock().unwrap_or_else(PoisonError::into_inner);
-            (
-                inner
-                    .world
-                    .next_due()
-                    .filter(|_| inner.clock == Clock::Real),
-                Timestamp::now(),
-            )
+            let mut inner = shared.inner.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = inner.now();
+            let due = inner
+                .world
+                .next_due()
+                .filter(|_| inner.clock == Clock::Real);
+            (due, now)
         };
         match due {
             None => changed.await,

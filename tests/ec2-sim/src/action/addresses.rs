@@ -69,7 +69,6 @@ impl World {
             xml.set("assignedIpv4PrefixSet", &added.prefixes, |xml, prefix| {
                 xml.leaf("ipv4Prefix", prefix);
             });
-            xml.leaf("return", true);
         }))
     }
 

@@ -132,7 +132,7 @@ async fn a_fault_reaches_the_wire() {
         format!("Action=CreateNetworkInterface&SubnetId={A}&ClientToken=t&Version=2016-11-15");
     for effect in [Effect::ConnectionResetBefore, Effect::ConnectionLostAfter] {
         wire.server.with_world(|world, _| {
-            world.add_fault(Fault::next("CreateNetworkInterface", 1, effect.clone()))
+            world.add_fault(Fault::next("CreateNetworkInterface", 1, effect.clone()));
         });
         let error = wire.post(&create).await.unwrap_err();
         assert!(error.is_request(), "{effect:?}: {error:?}");
