@@ -1,0 +1,121 @@
+//! The main job from end to end: an object is applied, interfaces appear, packets are checked, things
+//! go wrong, all is cleaned up. Each chapter asserts what it tells.
+
+mod clean_up;
+mod cloud;
+mod counters;
+mod flow;
+mod frames;
+mod records;
+mod screen;
+mod set_up;
+mod traffic;
+mod trouble;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use lab::{Host, Lab};
+
+pub use self::screen::Screen;
+
+/// What the story needs of the machine.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The folder of the Helm chart.
+    pub chart: PathBuf,
+    /// Image archives of the controller and the agent.
+    pub images: Vec<PathBuf>,
+}
+
+/// A chapter's name and how long it took.
+pub type Chapter = (&'static str, Duration);
+
+/// What the chapters share.
+struct Stage<'a> {
+    lab: &'a Lab,
+    /// A host of the VPC that is no node.
+    peer: Host,
+    screen: &'a Screen,
+}
+
+type Telling = fn(&Stage<'_>) -> anyhow::Result<()>;
+
+const CHAPTERS: &[(&str, Telling)] = &[
+    ("A NodeENI makes an interface on each node", set_up::apply),
+    ("Honest packets pass", traffic::honest),
+    (
+        "Hostile packets are dropped and counted by reason",
+        traffic::hostile,
+    ),
+    (
+        "Enforcement is switched to Audit and back, live",
+        traffic::audit,
+    ),
+    ("An agent is killed under traffic", trouble::agent_killed),
+    ("An instance is terminated", trouble::instance_terminated),
+    (
+        "The label is removed from the other node",
+        clean_up::label_removed,
+    ),
+    ("The NodeENI and the chart go", clean_up::uninstalled),
+];
+
+/// Tells the whole story in a lab of its own; an error names the chapter.
+///
+/// With `hold`, it is asked for before the clean-up and returns when the person has seen enough.
+pub fn tell(
+    options: &Options,
+    screen: &Screen,
+    hold: Option<&dyn Fn(&Lab)>,
+) -> anyhow::Result<Vec<Chapter>> {
+    let mut chapters = Vec::new();
+    let begin = Instant::now();
+    let title = "Two nodes in two zones, and helm install";
+    screen.chapter(title);
+    let lab = set_up::cluster(options, screen).context(title)?;
+    chapters.push((title, begin.elapsed()));
+    let live = screen.follow(lab.kubectl_command());
+    let stage = Stage {
+        lab: &lab,
+        peer: lab.host("peer", "hosts-a")?,
+        screen,
+    };
+    for (title, telling) in CHAPTERS {
+        if let (Some(hold), true) = (hold, *title == CHAPTERS[5].0) {
+            hold(&lab);
+        }
+        let begin = Instant::now();
+        screen.chapter(title);
+        telling(&stage).with_context(|| {
+            set_up::last_words(&lab);
+            *title
+        })?;
+        chapters.push((title, begin.elapsed()));
+    }
+    drop((live, stage));
+    let title = "Nothing is left on this machine";
+    let begin = Instant::now();
+    screen.chapter(title);
+    clean_up::nothing_left(lab, screen).context(title)?;
+    chapters.push((title, begin.elapsed()));
+    Ok(chapters)
+}
+
+/// Asks again until `check` is content, and tells what it last said when it never is.
+fn until(
+    what: &str,
+    mut check: impl FnMut() -> anyhow::Result<Result<(), String>>,
+) -> anyhow::Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    loop {
+        match check()? {
+            Ok(()) => return Ok(()),
+            Err(last) if Instant::now() > deadline => {
+                anyhow::bail!("waited two minutes for this: {what}; last seen: {last}")
+            }
+            Err(_) => std::thread::sleep(Duration::from_millis(200)),
+        }
+    }
+}
