@@ -21,6 +21,16 @@ fn lab_with_an_interface() -> (Lab, Attached) {
         vec!["address", "add", &address, "dev", name],
         vec!["address", "add", &address6, "dev", name, "nodad"],
         vec!["route", "add", "10.200.201.0/24", "via", "10.200.101.1"],
+        vec![
+            "-6",
+            "route",
+            "add",
+            "fd00:ec2:0:c9::/64",
+            "via",
+            "fe80:ec2::1",
+            "dev",
+            name,
+        ],
     ] {
         node.command("ip").args(words).read().unwrap();
     }
@@ -38,7 +48,8 @@ fn an_attached_interface_talks_inside_its_subnet_and_beyond() {
     for target in [
         near.address().to_string(),
         far.address().to_string(),
-        near.address6().unwrap().to_string(),
+        near.address6().to_string(),
+        far.address6().to_string(),
     ] {
         let ping = node
             .command("ping")

@@ -1,6 +1,10 @@
 //! The lab itself: a real API server in namespaces, several at once, and nothing left behind.
 
-use std::process::Command;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use lab::{Config, Lab};
 
@@ -36,7 +40,7 @@ fn a_token_of_a_service_account_has_only_its_rights() {
     lab.kubectl(&["create", "serviceaccount", "nobody"])
         .unwrap();
     let config = lab.kubeconfig_for("default", "nobody").unwrap();
-    let list = |config: &std::path::Path| {
+    let list = |config: &Path| {
         let kubectl = Command::new(env_kubectl(&lab))
             .arg("--kubeconfig")
             .arg(config)
@@ -116,7 +120,7 @@ spec:
         "echo hello > /www/index.html; exec httpd -f -p 8080 -h /www",
     );
     let client = pod("client", "node2", "exec sleep 1000");
-    let deadline = std::time::Duration::from_secs(60);
+    let deadline = Duration::from_secs(60);
     let account = ["get", "serviceaccount", "default"];
     lab.wait_kubectl(
         "there is a default service account",
@@ -142,4 +146,91 @@ spec:
         .kubectl(&["exec", "client", "--", "wget", "-qO-", &url])
         .unwrap();
     assert_eq!(page, "hello\n");
+}
+
+/// Not a test of its own: the process that the next one kills.
+#[test]
+#[ignore = "it runs until it is killed"]
+fn hold_a_lab() {
+    let lab = start(Config::cluster(1));
+    println!("holds {}", lab.id());
+    loop {
+        std::thread::park();
+    }
+}
+
+/// Needs root.
+#[test]
+fn a_lab_that_is_killed_leaves_nothing_behind() {
+    let (_, module) = module_path!().split_once("::").unwrap();
+    let mut holder = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--ignored",
+            "--nocapture",
+            "--exact",
+            &format!("{module}::hold_a_lab"),
+        ])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(holder.stdout.take().unwrap())
+        .lines()
+        .map_while(Result::ok);
+    let id = lines.find_map(|line| line.split_once("holds ").map(|(_, id)| id.to_owned()));
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    let id = id.expect("the lab started");
+    lab::wait::until(
+        "nothing of the lab is left",
+        Duration::from_secs(20),
+        || {
+            let left = traces(&id);
+            if left.is_empty() {
+                Ok(())
+            } else {
+                Err(left.join("\n"))
+            }
+        },
+    )
+    .unwrap();
+}
+
+/// Needs root.
+#[test]
+fn a_lab_that_is_dropped_leaves_nothing_behind() {
+    let lab = start(Config::cluster(1));
+    lab.host("host", "hosts-a").unwrap();
+    let id = lab.id().to_owned();
+    assert!(!traces(&id).is_empty(), "a lab that runs has traces");
+    drop(lab);
+    assert_eq!(traces(&id), [""; 0]);
+}
+
+/// Processes, mounts, folders and cgroups that carry the lab's name.
+fn traces(id: &str) -> Vec<String> {
+    let processes = fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| {
+            let read = |file: &str| fs::read(entry.path().join(file)).unwrap_or_default();
+            let names = |file: &str| String::from_utf8_lossy(&read(file)).contains(id);
+            let found = ["cmdline", "mountinfo", "cgroup"]
+                .into_iter()
+                .find(|file| names(file));
+            found.map(|file| format!("{}/{file}", entry.path().display()))
+        });
+    let folders = [format!("/tmp/eniway-lab/{id}")]
+        .into_iter()
+        .filter(|folder| Path::new(folder).exists());
+    let hierarchies = fs::read_dir("/sys/fs/cgroup")
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path());
+    let cgroups = hierarchies
+        .chain([PathBuf::from("/sys/fs/cgroup")])
+        .map(|hierarchy| hierarchy.join(id));
+    let cgroups = cgroups
+        .filter(|cgroup| cgroup.exists())
+        .map(|cgroup| cgroup.display().to_string());
+    processes.chain(folders).chain(cgroups).collect()
 }

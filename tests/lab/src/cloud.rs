@@ -1,12 +1,13 @@
 //! The lab's EC2: a simulated region with the lab's VPC, served inside and reachable from the host.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
 use ec2_sim::{
     AttachNetworkInterface, CreateNetworkInterface, EniId, GroupId, GroupSpec, InstanceId,
-    InstanceSpec, Server, Slot, SubnetId, SubnetSpec, VpcId, VpcSpec, World, WorldSpec,
+    InstanceSpec, Request, Server, Slot, SubnetId, SubnetSpec, VpcId, VpcSpec, World, WorldSpec,
 };
 use jiff::Timestamp;
 use tokio::runtime::{Builder, Runtime};
@@ -21,6 +22,8 @@ use crate::vpc::{HOST_SUBNETS, MULTUS_SUBNETS, NODE_SUBNETS, Subnet, VPC_CIDR, V
 
 /// Where EC2's own examples and our charts put a local endpoint.
 const PORT: u16 = 4566;
+/// The version of EC2's API.
+const API: &str = "2016-11-15";
 const VPC: &str = "vpc-00000000000000001";
 /// Where the metadata service of every instance is.
 const METADATA: &str = "169.254.169.254";
@@ -109,27 +112,34 @@ impl Cloud {
         ec2_sim::imds::serve(&self.server, instance, listener).map_err(failed)
     }
 
-    /// Starts one more instance, as if it had run for long; gives it and its primary interface.
+    /// Starts one more instance, as if it had run for long; gives it and its primary interface,
+    /// which has an IPv6 address, too.
     pub(crate) fn add_instance(
         &self,
+        name: &str,
         subnet: &Subnet,
     ) -> Result<(InstanceId, ec2_sim::Interface), Error> {
         self.server.with_world(|world, now| {
             let subnet = SubnetId::parse(subnet.id).map_err(failed)?;
-            let id = world
-                .add_instance(InstanceSpec::new("m5.xlarge", &subnet), now)
-                .map_err(failed)?;
-            let is_primary = |interface: &&ec2_sim::Interface| {
-                interface
-                    .attachment
-                    .as_ref()
-                    .is_some_and(|attachment| attachment.instance == id)
+            let spec = InstanceSpec {
+                tags: name_tag(name),
+                ..InstanceSpec::new("m5.xlarge", &subnet)
             };
-            let primary = world.interfaces().find(is_primary).cloned();
-            Ok((
-                id.clone(),
-                primary.expect("add_instance makes a primary interface"),
-            ))
+            let id = world.add_instance(spec, now).map_err(failed)?;
+            let instance = world.instance(&id).expect("it was added just now");
+            let eni = instance
+                .interfaces
+                .values()
+                .next()
+                .expect("an instance has a primary interface")
+                .clone();
+            let assign = Request::new("AssignIpv6Addresses")
+                .with("Version", API)
+                .with("NetworkInterfaceId", &eni)
+                .with("Ipv6AddressCount", 1);
+            world.call(&assign, now).map_err(failed)?;
+            let primary = world.interface(&eni).cloned();
+            Ok((id, primary.expect("an interface that is attached exists")))
         })
     }
 
@@ -244,7 +254,6 @@ fn interface(interface: &ec2_sim::Interface) -> Option<fabric::Interface> {
 }
 
 fn world(config: &Config) -> Result<World, Error> {
-    let name = |name: &str| [("Name".to_owned(), name.to_owned())].into();
     let mut spec = WorldSpec {
         region: Some(REGION.to_owned()),
         settings: config.ec2.clone(),
@@ -254,7 +263,7 @@ fn world(config: &Config) -> Result<World, Error> {
         id: Some(VpcId::parse(VPC).map_err(failed)?),
         cidr: VPC_CIDR.parse().map_err(failed)?,
         ipv6_cidr: Some(VPC_CIDR6.parse().map_err(failed)?),
-        tags: name("lab"),
+        tags: name_tag("lab"),
     });
     for subnet in NODE_SUBNETS
         .iter()
@@ -267,7 +276,7 @@ fn world(config: &Config) -> Result<World, Error> {
             zone: subnet.zone_name(),
             cidr: subnet.cidr().parse().map_err(failed)?,
             ipv6_cidr: Some(subnet.ipv6_cidr().parse().map_err(failed)?),
-            tags: name(subnet.name),
+            tags: name_tag(subnet.name),
         });
     }
     for (group, id) in SECURITY_GROUPS {
@@ -276,7 +285,7 @@ fn world(config: &Config) -> Result<World, Error> {
             id,
             name: group.to_owned(),
             vpc: None,
-            tags: name(group),
+            tags: name_tag(group),
         });
     }
     let [(_, nodes_group), _] = SECURITY_GROUPS;
@@ -287,11 +296,15 @@ fn world(config: &Config) -> Result<World, Error> {
             private_ip: Some(node.address()),
             mac: Some(node.mac()),
             security_groups: vec![GroupId::parse(nodes_group).map_err(failed)?],
-            tags: name(&node.name),
+            tags: name_tag(&node.name),
             ..InstanceSpec::new(&node.instance_type, &subnet)
         });
     }
     spec.build(Timestamp::now()).map_err(failed)
+}
+
+fn name_tag(name: &str) -> BTreeMap<String, String> {
+    [("Name".to_owned(), name.to_owned())].into()
 }
 
 fn failed(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {

@@ -27,7 +27,7 @@ struct Inner {
     eni: PortId,
     mac: String,
     address: Ipv4Addr,
-    address6: Option<Ipv6Addr>,
+    address6: Ipv6Addr,
 }
 
 impl Host {
@@ -43,7 +43,7 @@ impl Host {
         let subnet = Subnet::find(subnet)?;
         let holder = Holder::new(name, Some(outer))?;
         let inside = holder.namespace();
-        let (instance, interface) = cloud.add_instance(subnet)?;
+        let (instance, interface) = cloud.add_instance(name, subnet)?;
         switch.set_network(cloud.network());
         let eni = port(&interface.id);
         let address = *interface
@@ -66,11 +66,12 @@ impl Host {
             inside,
             &format!("route add default via {}", subnet.gateway()),
         )?;
-        let address6 = interface.ipv6_addresses.first().copied();
-        if let Some(address6) = address6 {
-            run(inside, &format!("address add {address6}/64 dev eth0 nodad"))?;
-            run(inside, "-6 route add default via fe80:ec2::1 dev eth0")?;
-        }
+        let address6 = *interface
+            .ipv6_addresses
+            .first()
+            .expect("add_instance assigns one");
+        run(inside, &format!("address add {address6}/64 dev eth0 nodad"))?;
+        run(inside, "-6 route add default via fe80:ec2::1 dev eth0")?;
         let mac = interface.mac.clone();
         Ok(Self(Arc::new(Inner {
             holder,
@@ -102,8 +103,8 @@ impl Host {
         self.0.address
     }
 
-    /// Its IPv6 address, if EC2 gave it one.
-    pub fn address6(&self) -> Option<Ipv6Addr> {
+    /// Its IPv6 address.
+    pub fn address6(&self) -> Ipv6Addr {
         self.0.address6
     }
 }

@@ -156,6 +156,9 @@ disabled_plugins = [
 }
 
 /// A kubelet that reports quickly and never evicts; a full disk of the host is not our business.
+///
+/// Dynamic resource allocation is off because in 1.34 its start races with the node's first status:
+/// on a busy machine a kubelet was seen to end with "concurrent map iteration and map write".
 fn kubelet(address: &str, cgroup: &str, authority: &str) -> String {
     format!(
         r#"apiVersion: kubelet.config.k8s.io/v1beta1
@@ -163,6 +166,7 @@ kind: KubeletConfiguration
 address: {address}
 authentication: {{anonymous: {{enabled: false}}, webhook: {{enabled: true}}, x509: {{clientCAFile: {authority}}}}}
 authorization: {{mode: Webhook}}
+featureGates: {{DynamicResourceAllocation: false}}
 cgroupDriver: cgroupfs
 cgroupRoot: {cgroup}
 failCgroupV1: false
