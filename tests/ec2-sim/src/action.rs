@@ -8,6 +8,7 @@ mod describe_instances;
 mod describe_interfaces;
 mod describe_networks;
 mod instances;
+mod launch;
 mod tags;
 
 use jiff::Timestamp;
@@ -28,14 +29,14 @@ impl World {
     ) -> Result<Response, ApiError> {
         let action = request.action();
         let content = match action {
-            "DescribeInstances" => self.describe_instances(request, now),
+            "DescribeInstances" => self.describe_instances(request),
             "DescribeInstanceTypes" => self.describe_instance_types(request),
             "DescribeSubnets" => self.describe_subnets(request),
             "DescribeSecurityGroups" => self.describe_security_groups(request),
             "DescribeVpcs" => self.describe_vpcs(request),
-            "DescribeNetworkInterfaces" => self.describe_network_interfaces(request, now),
+            "DescribeNetworkInterfaces" => self.describe_network_interfaces(request),
             "DescribeNetworkInterfaceAttribute" => {
-                self.describe_network_interface_attribute(request, now)
+                self.describe_network_interface_attribute(request)
             }
             "CreateNetworkInterface" => self.once(request, |world| {
                 world.create_network_interface(request, now)

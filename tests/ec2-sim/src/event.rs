@@ -33,6 +33,7 @@ pub enum What {
         eni: EniId,
         mac: String,
     },
+    /// An instance that is launched tells `pending` as both.
     InstanceState {
         instance: InstanceId,
         state: InstanceState,

@@ -36,6 +36,7 @@ mod ids;
 pub mod imds;
 mod instance_type;
 mod lifecycle;
+mod metadata;
 pub mod model;
 mod page;
 pub mod pool;
@@ -45,6 +46,7 @@ mod settings;
 pub mod spec;
 mod table;
 mod token;
+mod wire;
 mod world;
 mod xml;
 

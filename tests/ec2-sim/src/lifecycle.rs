@@ -17,7 +17,7 @@ pub(crate) enum Due {
 }
 
 impl World {
-    /// Lets everything happen that is due up to `now`, in order.
+    /// Lets everything happen that is due up to `now`, in order, and readers see what they may see.
     pub fn advance(&mut self, now: Timestamp) {
         while let Some(entry) = self.due.first_entry() {
             let at = entry.key().0;
@@ -33,6 +33,9 @@ impl World {
                 }
             }
         }
+        let then = now - self.settings.read_lag_ms;
+        self.interfaces.catch_up(then);
+        self.instances.catch_up(then);
     }
 
     pub(crate) fn schedule(&mut self, at: Timestamp, due: Due) {

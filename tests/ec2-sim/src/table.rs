@@ -64,13 +64,13 @@ impl<K: Ord + Clone, V: Clone> Table<K, V> {
         Some(result)
     }
 
-    /// The rows as the last `as_of` left them.
+    /// The rows as readers see them.
     pub(crate) fn seen(&self) -> &BTreeMap<K, Arc<V>> {
         &self.seen
     }
 
-    /// The rows as they were at `then`; later calls must not ask for earlier times.
-    pub(crate) fn as_of(&mut self, then: Timestamp) -> &BTreeMap<K, Arc<V>> {
+    /// Lets readers see everything up to `then`; what they have seen they do not forget.
+    pub(crate) fn catch_up(&mut self, then: Timestamp) {
         while self.journal.front().is_some_and(|(at, _, _)| *at <= then) {
             let Some((_, key, row)) = self.journal.pop_front() else {
                 break;
@@ -80,6 +80,5 @@ impl<K: Ord + Clone, V: Clone> Table<K, V> {
                 None => self.seen.remove(&key),
             };
         }
-        &self.seen
     }
 }

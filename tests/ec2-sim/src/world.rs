@@ -278,11 +278,6 @@ impl World {
         self.instances.get(id).ok_or_else(|| no_instance(id))
     }
 
-    /// The moment that readers see.
-    pub(crate) fn visible_at(&self, now: Timestamp) -> Timestamp {
-        now - self.settings.read_lag_ms
-    }
-
     fn count(&mut self, action: &str, code: String) {
         *self
             .counters

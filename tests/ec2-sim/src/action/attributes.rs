@@ -100,9 +100,8 @@ impl World {
     }
 
     pub(super) fn describe_network_interface_attribute(
-        &mut self,
+        &self,
         request: &Request,
-        now: Timestamp,
     ) -> Result<String, ApiError> {
         let id = EniId::parse(request.required("NetworkInterfaceId")?)?;
         let attribute = request.required("Attribute")?;
@@ -114,10 +113,9 @@ impl World {
                 "Value ({attribute}) for parameter attribute is invalid. Unknown attribute."
             )));
         }
-        let then = self.visible_at(now);
         let interface = self
             .interfaces
-            .as_of(then)
+            .seen()
             .get(&id)
             .cloned()
             .ok_or_else(|| crate::error::no_interface(&id))?;

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use super::describe_interfaces::{write_common, write_groups};
 use crate::error::{ApiError, api, no_instance};
 use crate::filter::{Filters, Values};
@@ -34,20 +32,14 @@ const FILTERS: &[&str] = &[
 ];
 
 impl World {
-    pub(super) fn describe_instances(
-        &mut self,
-        request: &Request,
-        now: Timestamp,
-    ) -> Result<String, ApiError> {
+    pub(super) fn describe_instances(&self, request: &Request) -> Result<String, ApiError> {
         let filters = Filters::parse(request, FILTERS)?;
         let ids = request
             .list("InstanceId")
             .into_iter()
             .map(InstanceId::parse)
             .collect::<Result<Vec<_>, _>>()?;
-        let then = self.visible_at(now);
-        self.interfaces.as_of(then);
-        let seen = self.instances.as_of(then);
+        let seen = self.instances.seen();
         let rows: Vec<Arc<Instance>> = if ids.is_empty() {
             seen.values().cloned().collect()
         } else {

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use crate::error::{ApiError, no_interface};
 use crate::filter::{Filters, Values};
 use crate::ids::{EniId, GroupId};
@@ -45,9 +43,8 @@ const FILTERS: &[&str] = &[
 
 impl World {
     pub(super) fn describe_network_interfaces(
-        &mut self,
+        &self,
         request: &Request,
-        now: Timestamp,
     ) -> Result<String, ApiError> {
         let filters = Filters::parse(request, FILTERS)?;
         let ids = request
@@ -55,8 +52,7 @@ impl World {
             .into_iter()
             .map(EniId::parse)
             .collect::<Result<Vec<_>, _>>()?;
-        let then = self.visible_at(now);
-        let seen = self.interfaces.as_of(then);
+        let seen = self.interfaces.seen();
         let rows: Vec<Arc<Interface>> = if ids.is_empty() {
             seen.values().cloned().collect()
         } else {
