@@ -1,5 +1,7 @@
 //! Reads packets in the kernel, asks the guard, counts, and answers in the hook's own words.
 
+use core::ptr::read_volatile;
+
 use aya_ebpf::{
     bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action},
     helpers::generated::bpf_xdp_get_buff_len,
@@ -23,7 +25,7 @@ const NEXT: i32 = TC_ACT_UNSPEC;
 /// `FRAGS` says whether the object may be given packets of more than one buffer.
 #[inline(always)]
 pub fn ingress_xdp<const FRAGS: bool>(context: &XdpContext) -> u32 {
-    let packet = Xdp::<FRAGS>::new(context);
+    let packet = Xdp::new::<FRAGS>(context);
     match run(&packet, Direction::Ingress) {
         Some(verdict) if verdict.is_drop() => xdp_action::XDP_DROP,
         Some(_) => xdp_action::XDP_PASS,
@@ -61,12 +63,11 @@ fn run(packet: &impl Bytes, direction: Direction) -> Option<Verdict> {
     };
     let index = counter_index(direction, verdict.outcome, verdict.reason);
     if let Some(counter) = COUNTS.get_ptr_mut(index) {
-        // SAFETY: the slot of this CPU, which no other program run of this hook shares while this
-        // one lasts.
-        unsafe {
-            (*counter).packets += 1;
-            (*counter).bytes += packet.length() as u64;
-        }
+        // SAFETY: the slot of this CPU, which no other run of the program on it shares while this one
+        // lasts.
+        let counter = unsafe { &mut *counter };
+        counter.packets += 1;
+        counter.bytes += packet.length() as u64;
     }
     Some(verdict)
 }
@@ -87,32 +88,44 @@ impl Addresses for Tries {
 }
 
 /// A packet in the driver's receive buffer.
-struct Xdp<const FRAGS: bool> {
+struct Xdp {
     data: usize,
     end: usize,
-    context: *mut aya_ebpf::bindings::xdp_md,
+    length: usize,
 }
 
-impl<const FRAGS: bool> Xdp<FRAGS> {
+impl Xdp {
     #[inline(always)]
-    fn new(context: &XdpContext) -> Self {
+    fn new<const FRAGS: bool>(context: &XdpContext) -> Self {
+        let length = if FRAGS {
+            // SAFETY: the context the kernel gave us.
+            let length = unsafe { bpf_xdp_get_buff_len(context.ctx) };
+            #[expect(clippy::cast_possible_truncation, reason = "BPF has 64 bits")]
+            let length = length as usize;
+            length
+        } else {
+            // Read apart from the two below, out of LLVM's sight: from `end - data` it would conclude
+            // that later reads are in bounds and leave out the tests that the verifier wants to see.
+            // SAFETY: the context the kernel gave us.
+            let context = unsafe { &*context.ctx };
+            // SAFETY: a field of it.
+            let end = unsafe { read_volatile(&raw const context.data_end) };
+            // SAFETY: a field of it.
+            let data = unsafe { read_volatile(&raw const context.data) };
+            end as usize - data as usize
+        };
         Self {
             data: context.data(),
             end: context.data_end(),
-            context: context.ctx,
+            length,
         }
     }
 }
 
-impl<const FRAGS: bool> Bytes for Xdp<FRAGS> {
+impl Bytes for Xdp {
     #[inline(always)]
     fn length(&self) -> usize {
-        if FRAGS {
-            // SAFETY: the context the kernel gave us.
-            (unsafe { bpf_xdp_get_buff_len(self.context) }) as usize
-        } else {
-            self.end - self.data
-        }
+        self.length
     }
 
     #[inline(always)]

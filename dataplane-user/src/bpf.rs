@@ -17,6 +17,7 @@
 //! - Programs of others are reported, never replaced.
 
 mod addresses;
+pub mod bench;
 mod clsact;
 mod error;
 mod hook;

@@ -45,7 +45,7 @@ pub(super) fn ingress<P: Bytes + ?Sized>(
         }
     }
     if destination == LIMITED_BROADCAST || is_broadcast(destination, config) {
-        return if header.udp_ports(packet) == Some(DHCP_ANSWER) {
+        return if header.is_udp(packet, DHCP_ANSWER) {
             Reason::Dhcp
         } else {
             Reason::Broadcast
@@ -62,7 +62,7 @@ pub(super) fn ingress<P: Bytes + ?Sized>(
         return Reason::Passed;
     }
     // The answer to a first request comes to an address the ENI is only about to have.
-    if source == config.router4 && header.udp_ports(packet) == Some(DHCP_ANSWER) {
+    if source == config.router4 && header.is_udp(packet, DHCP_ANSWER) {
         return Reason::Dhcp;
     }
     Reason::DestinationMismatch
@@ -83,10 +83,7 @@ pub(super) fn egress<P: Bytes + ?Sized>(
         ..
     } = header;
 
-    if source == [0; 4]
-        && destination == LIMITED_BROADCAST
-        && header.udp_ports(packet) == Some(DHCP_REQUEST)
-    {
+    if source == [0; 4] && destination == LIMITED_BROADCAST && header.is_udp(packet, DHCP_REQUEST) {
         return Reason::Dhcp;
     }
     // A link-local source may come from the VPC's own services, never from a host.

@@ -128,7 +128,7 @@ fn link_local<P: Bytes + ?Sized>(
 ) -> Reason {
     if is_discovery(icmp) {
         Reason::NeighborDiscovery
-    } else if header.udp_ports(packet) == Some(dhcp) {
+    } else if header.is_udp(packet, dhcp) {
         Reason::Dhcp
     } else {
         Reason::LinkLocal

@@ -58,6 +58,14 @@ pub enum Error {
         /// Where.
         object: &'static str,
     },
+    /// An object without a map: the objects are of another build.
+    #[error("find the map {map} in the object {object}")]
+    NoMap {
+        /// Which map.
+        map: &'static str,
+        /// Where.
+        object: &'static str,
+    },
     /// A program that the kernel's verifier refuses.
     #[error("load the program {program}")]
     Program {

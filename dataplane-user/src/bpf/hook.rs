@@ -191,7 +191,8 @@ impl Slot {
         })?;
         fs::rename(&next, self.pin()).map_err(failed("rename", &next))?;
         if let Some(old) = old {
-            old.detach().map_err(failed("detach the link that was at", &next))?;
+            old.detach()
+                .map_err(failed("detach the link that was at", &next))?;
         }
         Ok(())
     }

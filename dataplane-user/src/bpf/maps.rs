@@ -2,14 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use aya::{
-    Ebpf,
-    maps::{Array, LpmTrie, Map, MapData, MapError, PerCpuArray, lpm_trie::Key},
-};
+use aya::maps::{Array, LpmTrie, Map, MapData, MapError, PerCpuArray, lpm_trie::Key};
 use eniway_abi::{AddressValue, CONFIG, COUNTERS, COUNTS, Config, Counter, LOCAL4, LOCAL6};
 use ipnet::{Ipv4Net, Ipv6Net};
 
-use super::{Error, addresses::Settings, error::errno, pins::Pins};
+use super::{Error, addresses::Settings, error::errno, object::Object, pins::Pins};
 
 /// Length and address.
 type Prefix<const N: usize> = (u32, [u8; N]);
@@ -28,29 +25,26 @@ impl Maps {
     pub(super) fn open(pins: &Pins, eni: &str) -> Result<Self, Error> {
         let folder = pins.maps(eni);
         Self::new(eni, |map| {
-            MapData::from_pin(folder.join(map)).and_then(Map::from_map_data)
+            MapData::from_pin(folder.join(map))
+                .and_then(Map::from_map_data)
+                .map_err(failed(eni, "open", map))
         })
     }
 
     /// Those of an object whose maps nobody else has.
-    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, Error> {
-        Self::new("a trial", |map| {
-            ebpf.take_map(map).ok_or_else(|| MapError::InvalidName {
-                name: map.to_owned(),
-            })
-        })
+    pub(super) fn take(object: &mut Object) -> Result<Self, Error> {
+        Self::new("a trial", |map| object.map(map))
     }
 
     fn new(
         eni: &str,
-        mut map: impl FnMut(&'static str) -> Result<Map, MapError>,
+        mut map: impl FnMut(&'static str) -> Result<Map, Error>,
     ) -> Result<Self, Error> {
-        let mut open = |name| map(name).map_err(failed(eni, "open", name));
         Ok(Self {
-            config: Array::try_from(open(CONFIG)?).map_err(failed(eni, "use", CONFIG))?,
-            local4: LpmTrie::try_from(open(LOCAL4)?).map_err(failed(eni, "use", LOCAL4))?,
-            local6: LpmTrie::try_from(open(LOCAL6)?).map_err(failed(eni, "use", LOCAL6))?,
-            counts: PerCpuArray::try_from(open(COUNTS)?).map_err(failed(eni, "use", COUNTS))?,
+            config: Array::try_from(map(CONFIG)?).map_err(failed(eni, "use", CONFIG))?,
+            local4: LpmTrie::try_from(map(LOCAL4)?).map_err(failed(eni, "use", LOCAL4))?,
+            local6: LpmTrie::try_from(map(LOCAL6)?).map_err(failed(eni, "use", LOCAL6))?,
+            counts: PerCpuArray::try_from(map(COUNTS)?).map_err(failed(eni, "use", COUNTS))?,
             eni: eni.to_owned(),
         })
     }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use aya::{
     Ebpf, EbpfLoader, include_bytes_aligned,
+    maps::Map,
     programs::{Program, ProgramError, ProgramInfo, SchedClassifier, Xdp},
 };
 
@@ -100,6 +101,19 @@ impl Object {
             source: Box::new(source),
         })?;
         Ok(Self { name, ebpf })
+    }
+
+    /// One that someone else's loader settings have loaded.
+    pub(super) fn from(name: &'static str, ebpf: Ebpf) -> Self {
+        Self { name, ebpf }
+    }
+
+    /// A map, by its name.
+    pub(super) fn map(&mut self, name: &'static str) -> Result<Map, Error> {
+        self.ebpf.take_map(name).ok_or(Error::NoMap {
+            map: name,
+            object: self.name,
+        })
     }
 
     /// Loads an XDP program.

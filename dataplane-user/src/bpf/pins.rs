@@ -137,11 +137,13 @@ pub(super) fn failed(attempt: &'static str, path: &Path) -> impl Fn(io::Error) -
     }
 }
 
-fn create(folder: &Path) -> Result<(), Error> {
+/// Makes a folder and those above it.
+pub(super) fn create(folder: &Path) -> Result<(), Error> {
     fs::create_dir_all(folder).map_err(failed("create", folder))
 }
 
-fn remove(folder: &Path) -> Result<(), Error> {
+/// Removes a folder of pins; a missing one is success.
+pub(super) fn remove(folder: &Path) -> Result<(), Error> {
     for name in names(folder)? {
         unpin(&folder.join(name))?;
     }

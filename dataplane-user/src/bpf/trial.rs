@@ -1,0 +1,122 @@
+//! Runs the programs on frames of ours by `BPF_PROG_TEST_RUN`, attached to nothing: for tests and for the
+//! bench.
+
+use std::{mem, time::Duration};
+
+use aya::{
+    EbpfLoader,
+    programs::{TestRun as _, TestRunOptions, TestRunResult},
+};
+use eniway_abi::{Config, Counter, EGRESS, INGRESS_TC, INGRESS_XDP};
+
+use super::{
+    Count, Error, GuardConfig, addresses,
+    maps::Maps,
+    named,
+    object::{Object, objects},
+};
+
+/// XDP_DROP, linux/bpf.h.
+const XDP_DROP: u32 = 1;
+/// TC_ACT_SHOT, linux/pkt_cls.h.
+const SHOT: u32 = 2;
+
+/// A program of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// The XDP program for what arrives.
+    IngressXdp,
+    /// The TC program for what arrives.
+    IngressTc,
+    /// The TC program for what leaves.
+    Egress,
+}
+
+/// An object with maps of its own.
+pub struct Trial {
+    object: Object,
+    maps: Maps,
+    config: Config,
+    /// What was counted before.
+    counted: Vec<Counter>,
+}
+
+/// What a program said of a frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// It ends here.
+    pub is_drop: bool,
+    /// What the program has counted.
+    pub counts: Vec<Count>,
+    /// For one run.
+    pub duration: Duration,
+}
+
+impl Trial {
+    /// Loads the object, with or without fragments, and fills its maps.
+    pub fn new(frags: bool, config: &GuardConfig) -> Result<Self, Error> {
+        let [plain, fragmented] = objects();
+        let (name, elf) = if frags { fragmented } else { plain };
+        let mut object = Object::parse(name, elf, &mut EbpfLoader::new())?;
+        let mut maps = Maps::take(&mut object)?;
+        let settings = addresses::settings(config)?;
+        maps.fill(&settings)?;
+        Ok(Self {
+            object,
+            counted: maps.counters()?,
+            maps,
+            config: settings.config,
+        })
+    }
+
+    /// The settings as they lie in the map.
+    #[must_use]
+    pub fn config(&self) -> Config {
+        self.config
+    }
+
+    /// Runs a program `repeat` times on a frame.
+    pub fn run(&mut self, program: Program, frame: &[u8], repeat: u32) -> Result<Answer, Error> {
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            repeat,
+            ..TestRunOptions::new()
+        };
+        let (name, drop, result) = match program {
+            Program::IngressXdp => (
+                INGRESS_XDP,
+                XDP_DROP,
+                self.object.xdp(INGRESS_XDP)?.test_run(options),
+            ),
+            Program::IngressTc => (
+                INGRESS_TC,
+                SHOT,
+                self.object.tc(INGRESS_TC)?.test_run(options),
+            ),
+            Program::Egress => (EGRESS, SHOT, self.object.tc(EGRESS)?.test_run(options)),
+        };
+        let TestRunResult {
+            return_value,
+            duration,
+            ..
+        } = result.map_err(|source| Error::Run {
+            program: name.to_owned(),
+            source: Box::new(source),
+        })?;
+        let now = self.maps.counters()?;
+        let before = mem::replace(&mut self.counted, now.clone());
+        let new: Vec<Counter> = now
+            .into_iter()
+            .zip(before)
+            .map(|(now, before)| Counter {
+                packets: now.packets - before.packets,
+                bytes: now.bytes - before.bytes,
+            })
+            .collect();
+        Ok(Answer {
+            is_drop: return_value == drop,
+            counts: named(&new),
+            duration,
+        })
+    }
+}
