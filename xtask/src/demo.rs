@@ -41,7 +41,8 @@ pub(crate) fn story(workspace: &Workspace) -> Result<Command> {
         "--",
     ]);
     story.arg("--chart").arg(workspace.chart());
-    story.arg("--controller-image").arg(images.controller);
-    story.arg("--agent-image").arg(images.agent);
+    for image in images {
+        story.arg("--image").arg(image);
+    }
     Ok(story)
 }

@@ -11,13 +11,6 @@ use crate::setup::{self, Need};
 use crate::step;
 use crate::workspace::{VERSION, Workspace, musl_target};
 
-/// The archives; `ctr --namespace k8s.io images import FILE` takes them.
-#[derive(Clone, Debug)]
-pub(crate) struct Images {
-    pub(crate) controller: PathBuf,
-    pub(crate) agent: PathBuf,
-}
-
 /// Nobody, as distroless images count.
 const NONROOT: &str = "65532:65532";
 /// The kernel's BPF calls ask for capabilities, which Kubernetes gives to root only.
@@ -26,15 +19,17 @@ const ROOT: &str = "0:0";
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     setup::prepare(workspace, &[Need::Rust, Need::Musl])?;
     let images = build(workspace)?;
-    println!(
-        "   for a node: ctr --namespace k8s.io images import {}",
-        images.agent.display()
-    );
+    for image in images {
+        println!(
+            "   for a node: ctr --namespace k8s.io images import {}",
+            image.display()
+        );
+    }
     Ok(())
 }
 
-/// Builds both; what has not changed is not built again.
-pub(crate) fn build(workspace: &Workspace) -> Result<Images> {
+/// Builds the controller's and the agent's; what has not changed is not built again.
+pub(crate) fn build(workspace: &Workspace) -> Result<[PathBuf; 2]> {
     let target = musl_target();
     let mut cargo = workspace.cargo(&["build", "--release", "--target", &target]);
     cargo.args([
@@ -50,10 +45,10 @@ pub(crate) fn build(workspace: &Workspace) -> Result<Images> {
         "building static binaries (minutes, the first time)",
         &mut cargo,
     )?;
-    Ok(Images {
-        controller: pack(workspace, "controller", NONROOT)?,
-        agent: pack(workspace, "agent", ROOT)?,
-    })
+    Ok([
+        pack(workspace, "controller", NONROOT)?,
+        pack(workspace, "agent", ROOT)?,
+    ])
 }
 
 fn pack(workspace: &Workspace, name: &str, user: &str) -> Result<PathBuf> {

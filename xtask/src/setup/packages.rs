@@ -1,21 +1,31 @@
 //! Installs the distribution's packages that are missing.
 
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Result, bail};
 
+use self::Witness::{File, Program, PythonModule};
 use super::{Need, machine};
 use crate::step;
 use crate::workspace::{Workspace, find_program};
 
-/// A Debian package, and a program of it by which one sees that it is there, however it came.
+/// A Debian package, and what shows that it is there, however it came.
 struct Package {
     name: &'static str,
-    witness: &'static str,
+    witness: Witness,
     need: Need,
 }
 
-const fn package(name: &'static str, witness: &'static str, need: Need) -> Package {
+enum Witness {
+    /// A program in `PATH` or sbin.
+    Program(&'static str),
+    File(&'static str),
+    /// Debian splits Python's standard library.
+    PythonModule(&'static str),
+}
+
+const fn package(name: &'static str, witness: Witness, need: Need) -> Package {
     Package {
         name,
         witness,
@@ -24,31 +34,35 @@ const fn package(name: &'static str, witness: &'static str, need: Need) -> Packa
 }
 
 const PACKAGES: &[Package] = &[
-    package("gcc", "cc", Need::Rust),
-    package("libc6-dev", "/usr/include/stdlib.h", Need::Rust),
-    package("musl-tools", "musl-gcc", Need::Musl),
-    package("iproute2", "ip", Need::Kernel),
-    package("util-linux", "unshare", Need::Kernel),
-    package("containerd", "containerd", Need::Lab),
-    package("runc", "runc", Need::Lab),
+    package("gcc", Program("cc"), Need::Rust),
+    package("libc6-dev", File("/usr/include/stdlib.h"), Need::Rust),
+    package("musl-tools", Program("musl-gcc"), Need::Musl),
+    package("iproute2", Program("ip"), Need::Kernel),
+    package("util-linux", Program("unshare"), Need::Kernel),
+    package("containerd", Program("containerd"), Need::Lab),
+    package("runc", Program("runc"), Need::Lab),
     package(
         "containernetworking-plugins",
-        "/usr/lib/cni/bridge",
+        File("/usr/lib/cni/bridge"),
         Need::Lab,
     ),
-    package("iptables", "iptables", Need::Lab),
-    package("procps", "sysctl", Need::Lab),
-    package("busybox-static", "busybox", Need::Lab),
-    package("iputils-ping", "ping", Need::Lab),
-    package("xdp-tools", "xdp-filter", Need::Peers),
+    package("iptables", Program("iptables"), Need::Lab),
+    package("procps", Program("sysctl"), Need::Lab),
+    package("busybox-static", Program("busybox"), Need::Lab),
+    package("iputils-ping", Program("ping"), Need::Lab),
+    package("python3-venv", PythonModule("ensurepip"), Need::Peers),
+    package("xdp-tools", Program("xdp-filter"), Need::Peers),
 ];
 
 impl Package {
     fn is_present(&self) -> bool {
-        if self.witness.starts_with('/') {
-            Path::new(self.witness).exists()
-        } else {
-            find_program(self.witness).is_some()
+        match self.witness {
+            Program(name) => find_program(name).is_some(),
+            File(path) => Path::new(path).exists(),
+            PythonModule(name) => {
+                let import = format!("import {name}");
+                step::output(Command::new("python3").args(["-c", &import])).is_some()
+            }
         }
     }
 }

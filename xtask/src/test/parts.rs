@@ -21,7 +21,7 @@ pub(crate) struct Part {
 
 const NOTHING: &[Need] = &[];
 const KERNEL: &[Need] = &[Need::Root, Need::Kernel];
-const LAB: &[Need] = &[Need::Root, Need::Kernel, Need::Lab];
+const LAB: &[Need] = &[Need::Root, Need::Kernel, Need::Lab, Need::Peers];
 const STORY: &[Need] = &[Need::Root, Need::Kernel, Need::Lab, Need::Musl];
 
 const fn quick(
