@@ -4,6 +4,7 @@ mod addresses;
 mod attach;
 mod attributes;
 mod create;
+mod delete_networks;
 mod describe_instances;
 mod describe_interfaces;
 mod describe_networks;
@@ -43,6 +44,8 @@ impl World {
             }),
             "AttachNetworkInterface" => self.attach_network_interface(request, now),
             "DetachNetworkInterface" => self.detach_network_interface(request, now),
+            "DeleteSubnet" => self.delete_subnet(request),
+            "DeleteSecurityGroup" => self.delete_security_group(request),
             "DeleteNetworkInterface" => self.delete_network_interface(request, now),
             "ModifyNetworkInterfaceAttribute" => {
                 self.modify_network_interface_attribute(request, now)

@@ -171,7 +171,8 @@ impl World {
     #[must_use]
     pub fn events_after(&self, after: u64) -> Vec<Event> {
         let first = self.events.front().map_or(0, |event| event.sequence);
-        let skip = usize::try_from((after + 1).saturating_sub(first)).unwrap_or(usize::MAX);
+        let skip =
+            usize::try_from(after.saturating_add(1).saturating_sub(first)).unwrap_or(usize::MAX);
         self.events.iter().skip(skip).cloned().collect()
     }
 

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use jiff::Timestamp;
-use quick_xml::Writer;
-use quick_xml::events::{BytesEnd, BytesStart, BytesText, Event};
+use quick_xml::escape::escape;
 
 use crate::error::ApiError;
 
@@ -20,30 +19,26 @@ pub(crate) enum Service {
 }
 
 /// An XML document that is being written.
+///
+/// Element names are our own words and need no escape; whatever stands between them is escaped.
 pub(crate) struct Xml {
-    writer: Writer<Vec<u8>>,
+    text: String,
 }
 
 impl Xml {
     fn new() -> Self {
-        let mut xml = Self {
-            writer: Writer::new(Vec::with_capacity(1024)),
-        };
-        xml.write(Event::Decl(quick_xml::events::BytesDecl::new(
-            "1.0",
-            Some("UTF-8"),
-            None,
-        )));
-        xml
+        Self {
+            text: r#"<?xml version="1.0" encoding="UTF-8"?>"#.to_owned(),
+        }
     }
 
     /// The content of an answer, without the frame that names the action.
     pub(crate) fn fragment(content: impl FnOnce(&mut Self)) -> String {
         let mut xml = Self {
-            writer: Writer::new(Vec::with_capacity(1024)),
+            text: String::with_capacity(1024),
         };
         content(&mut xml);
-        xml.finish()
+        xml.text
     }
 
     /// The document of an answer to `action`.
@@ -65,7 +60,7 @@ impl Xml {
                 xml.node("ResponseMetadata", |xml| xml.leaf("RequestId", request_id));
             }),
         }
-        xml.finish()
+        xml.text
     }
 
     /// The document of a refusal.
@@ -90,19 +85,18 @@ impl Xml {
                 xml.leaf("RequestId", request_id);
             }),
         }
-        xml.finish()
+        xml.text
     }
 
     pub(crate) fn leaf(&mut self, name: &str, value: impl Display) {
-        let text = value.to_string();
-        self.write(Event::Start(BytesStart::new(name)));
-        self.write(Event::Text(BytesText::new(&text)));
-        self.write(Event::End(BytesEnd::new(name)));
+        self.open(name);
+        self.leaf_text(value);
+        self.close(name);
     }
 
     /// The text of the element that is open.
     pub(crate) fn leaf_text(&mut self, value: impl Display) {
-        self.write(Event::Text(BytesText::new(&value.to_string())));
+        self.text.push_str(&escape(&value.to_string()));
     }
 
     /// A moment, in whole seconds as EC2 tells it.
@@ -117,9 +111,9 @@ impl Xml {
     }
 
     pub(crate) fn node(&mut self, name: &str, content: impl FnOnce(&mut Self)) {
-        self.write(Event::Start(BytesStart::new(name)));
+        self.open(name);
         content(self);
-        self.write(Event::End(BytesEnd::new(name)));
+        self.close(name);
     }
 
     /// `<name><item>…</item>…</name>`.
@@ -148,24 +142,24 @@ impl Xml {
     }
 
     fn framed(&mut self, name: &str, namespace: &str, content: impl FnOnce(&mut Self)) {
-        let mut start = BytesStart::new(name);
-        start.push_attribute(("xmlns", namespace));
-        self.write(Event::Start(start));
+        self.open(&format!("{name} xmlns=\"{namespace}\""));
         content(self);
-        self.write(Event::End(BytesEnd::new(name)));
+        self.close(name);
     }
 
     fn raw(&mut self, fragment: &str) {
-        self.write(Event::Text(BytesText::from_escaped(fragment)));
+        self.text.push_str(fragment);
     }
 
-    fn write(&mut self, event: Event<'_>) {
-        self.writer
-            .write_event(event)
-            .expect("memory takes every byte");
+    fn open(&mut self, tag: &str) {
+        self.text.push('<');
+        self.text.push_str(tag);
+        self.text.push('>');
     }
 
-    fn finish(self) -> String {
-        String::from_utf8(self.writer.into_inner()).expect("only text was written")
+    fn close(&mut self, name: &str) {
+        self.text.push_str("</");
+        self.text.push_str(name);
+        self.text.push('>');
     }
 }

@@ -706,3 +706,26 @@ fn addresses_are_assigned_and_unassigned() {
     let other = format!("CreateNetworkInterface SubnetId={A} PrivateIpAddress=10.0.1.61");
     assert_eq!(bench.say(&other), "OK", "what was given back is free");
 }
+
+#[test]
+fn what_an_interface_depends_on_is_not_deleted() {
+    let mut bench = Bench::instant();
+    let create = format!("CreateNetworkInterface SubnetId={SIX} SecurityGroupId.1=sg-00000002");
+    let eni = bench.get(&create, "networkInterfaceId");
+    let delete_subnet = format!("DeleteSubnet SubnetId={SIX}");
+    let delete_group = "DeleteSecurityGroup GroupId=sg-00000002";
+    assert_eq!(
+        bench.say(&delete_subnet),
+        format!("DependencyViolation: The subnet '{SIX}' has dependencies and cannot be deleted.")
+    );
+    assert_eq!(
+        bench.say(delete_group),
+        "DependencyViolation: resource sg-00000002 has a dependent object"
+    );
+    bench.say(&format!("DeleteNetworkInterface NetworkInterfaceId={eni}"));
+    assert_eq!(
+        (bench.say(&delete_subnet), bench.say(delete_group)),
+        ("OK".into(), "OK".into())
+    );
+    assert!(bench.say(&create).starts_with("InvalidSubnetID.NotFound: "));
+}
