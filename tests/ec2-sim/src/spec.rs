@@ -14,6 +14,16 @@ use crate::model::{InstanceState, Tags};
 use crate::settings::Settings;
 
 /// A world to build. Every id that is left out is made from the seed.
+///
+/// ```yaml
+/// vpcs: [{id: vpc-00000001, cidr: 10.0.0.0/16}]
+/// subnets:
+///   - {id: subnet-0000000a, zone: us-east-1a, cidr: 10.0.1.0/24, tags: {Name: multus-a}}
+/// security_groups: [{id: sg-00000001, name: default}]
+/// instances:
+///   - {id: i-00000001, instance_type: m5.large, subnet: subnet-0000000a, private_ip: 10.0.1.10}
+/// settings: {attach_ms: 500, buckets: true}
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WorldSpec {

@@ -96,7 +96,7 @@ impl Xml {
 
     /// The text of the element that is open.
     pub(crate) fn leaf_text(&mut self, value: impl Display) {
-        self.text.push_str(&escape(&value.to_string()));
+        self.text.push_str(&escape(value.to_string()));
     }
 
     /// A moment, in whole seconds as EC2 tells it.
