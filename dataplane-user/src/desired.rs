@@ -167,7 +167,10 @@ impl Wish {
 /// What `record` asks of its node.
 #[must_use]
 pub fn wish(record: &NodeEniAttachment) -> Wish {
-    let ec2 = record.status.as_ref().and_then(|status| status.ec2.as_ref());
+    let ec2 = record
+        .status
+        .as_ref()
+        .and_then(|status| status.ec2.as_ref());
     let eni = ec2.and_then(|ec2| ec2.eni_id.clone());
     let mac = ec2.and_then(|ec2| ec2.mac_address);
     if record.metadata.deletion_timestamp.is_some() {

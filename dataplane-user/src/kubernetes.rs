@@ -131,7 +131,8 @@ impl Kubernetes {
     ///
     /// Never ends: an error is logged and the watch begun anew, ever slower while errors last.
     pub fn changes(&self) -> impl Stream<Item = Change> + use<> {
-        let of_this_node = watcher::Config::default().fields(&format!("spec.nodeName={}", self.node));
+        let of_this_node =
+            watcher::Config::default().fields(&format!("spec.nodeName={}", self.node));
         let events = watcher(self.records(), of_this_node).default_backoff();
         let mut listed = Vec::new();
         events.filter_map(move |event| {
@@ -144,9 +145,7 @@ impl Kubernetes {
                     listed.push(Record::decode(object));
                     None
                 }
-                Ok(watcher::Event::InitDone) => {
-                    Some(Change::Replaced(std::mem::take(&mut listed)))
-                }
+                Ok(watcher::Event::InitDone) => Some(Change::Replaced(std::mem::take(&mut listed))),
                 Ok(watcher::Event::Apply(object)) => Some(Change::Applied(Record::decode(object))),
                 Ok(watcher::Event::Delete(object)) => {
                     Some(Change::Deleted(object.metadata.name.unwrap_or_default()))
@@ -236,7 +235,9 @@ async fn answered<T>(
 fn instance_in(provider_id: &str) -> Option<InstanceId> {
     let path = provider_id.strip_prefix("aws://")?;
     let (_, instance) = path.rsplit_once('/')?;
-    instance.starts_with("i-").then(|| InstanceId::from(instance))
+    instance
+        .starts_with("i-")
+        .then(|| InstanceId::from(instance))
 }
 
 #[cfg(test)]
@@ -248,7 +249,12 @@ mod tests {
         let check = |text: &str| instance_in(text).map(|id| id.to_string());
         assert_eq!(check("aws:///us-east-1a/i-0ab").as_deref(), Some("i-0ab"));
         assert_eq!(check("aws://us-east-1a/i-0ab").as_deref(), Some("i-0ab"));
-        for other in ["", "aws:///us-east-1a/fargate-10.0.0.1", "gce://p/z/i-0ab", "i-0ab"] {
+        for other in [
+            "",
+            "aws:///us-east-1a/fargate-10.0.0.1",
+            "gce://p/z/i-0ab",
+            "i-0ab",
+        ] {
             assert_eq!(check(other), None, "{other}");
         }
     }

@@ -5,8 +5,7 @@ use std::{fmt, io, sync::Arc};
 use eniway_api::MacAddress;
 use futures::{StreamExt as _, TryStreamExt as _};
 use rtnetlink::{
-    Handle, LinkUnspec, MulticastGroup, new_connection,
-    new_multicast_connection,
+    Handle, LinkUnspec, MulticastGroup, new_connection, new_multicast_connection,
     packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
 };
 use tokio::{sync::Notify, task::JoinHandle};

@@ -89,7 +89,9 @@ pub fn plan(wish: &Wish, observed: &Observed<'_>) -> Vec<Action> {
 #[must_use]
 pub fn is_in_pod(observed: &Observed<'_>) -> bool {
     *observed.presence == Presence::Absent
-        && observed.attached.is_some_and(|attached| attached.ifindex != 0)
+        && observed
+            .attached
+            .is_some_and(|attached| attached.ifindex != 0)
 }
 
 /// Whether both programs are attached to `interface`.

@@ -174,7 +174,10 @@ impl Agent {
             }) {
                 memory.failed = None;
             }
-            let waits = memory.failed.as_ref().is_some_and(|failed| now < failed.retry_at);
+            let waits = memory
+                .failed
+                .as_ref()
+                .is_some_and(|failed| now < failed.retry_at);
             if actions.is_empty() || waits || passes == PASSES {
                 match &memory.failed {
                     Some(failed) => alarm.at(failed.retry_at),
@@ -195,14 +198,12 @@ impl Agent {
             passes += 1;
             let attempts = memory.failed.as_ref().map_or(0, |failed| failed.attempts) + 1;
             let failure = self.apply_all(&actions, memory).await;
-            memory.failed = failure.map(|failure| {
-                Failed {
-                    failure,
-                    wish: wish.clone(),
-                    presence,
-                    attempts,
-                    retry_at: Instant::now() + backoff(attempts),
-                }
+            memory.failed = failure.map(|failure| Failed {
+                failure,
+                wish: wish.clone(),
+                presence,
+                attempts,
+                retry_at: Instant::now() + backoff(attempts),
             });
         }
     }
@@ -322,7 +323,10 @@ impl Memory {
                 })
             }
             Action::ConfigureGuard { config, .. } => {
-                let attached = self.in_force.as_ref().and_then(|in_force| in_force.attached);
+                let attached = self
+                    .in_force
+                    .as_ref()
+                    .and_then(|in_force| in_force.attached);
                 self.in_force = Some(InForce {
                     config: config.clone(),
                     attached,
@@ -347,9 +351,8 @@ impl Memory {
         now: Instant,
         alarm: &mut Alarm,
     ) -> Duration {
-        let is_missing = matches!(wish, Wish::Provide(_))
-            && *presence == Presence::Absent
-            && attached.is_none();
+        let is_missing =
+            matches!(wish, Wish::Provide(_)) && *presence == Presence::Absent && attached.is_none();
         if !is_missing {
             self.missing_since = None;
             return Duration::ZERO;

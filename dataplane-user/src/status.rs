@@ -88,10 +88,9 @@ pub fn status(situation: &Situation<'_>) -> NodeStatus {
             (Some(_), Some(_)) => releasing(situation, *force),
         },
         (Wish::Provide(_), Presence::Present(interface)) => provided(situation, interface),
-        (Wish::Provide(_), Presence::Absent) if is_in_pod(observed) => with_guard(
-            settled(situation, NodePhase::InPod),
-            situation,
-        ),
+        (Wish::Provide(_), Presence::Absent) if is_in_pod(observed) => {
+            with_guard(settled(situation, NodePhase::InPod), situation)
+        }
         (Wish::Provide(desired), Presence::Absent) => missing(desired, situation.missing),
         (Wish::Provide(desired), Presence::Ambiguous(names)) => explain(
             NodePhase::Failed,
