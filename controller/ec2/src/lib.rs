@@ -1,1 +1,131 @@
-//! Placeholder until this crate is written.
+//! The EC2 door: what eniway asks of EC2, in eniway's words.
+//!
+//! [`Ec2`] is the question, [`aws::Aws`] the answer of the real service, [`Paced`] the manners:
+//! token buckets, deadlines, a log line for each call. [`Snapshot`] is what EC2 last said.
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "aws")]
+pub mod aws;
+pub mod error;
+pub mod model;
+pub mod paced;
+pub mod snapshot;
+pub mod throttle;
+
+use eniway_api::{AttachmentId, EniId, InstanceId, VpcId};
+use futures::future::BoxFuture;
+
+pub use crate::{
+    error::{Error, Verdict},
+    model::{
+        Attachment, AttachmentState, Change, Eni, Group, Instance, InstanceState, InstanceType,
+        NewAttachment, NewEni, Occupied, Subnet,
+    },
+    paced::{Observer, Paced},
+    snapshot::Snapshot,
+    throttle::Throttle,
+};
+
+/// The EC2 actions that eniway uses, by the names that EC2, its quotas and our metrics give them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Call {
+    DescribeInstances,
+    DescribeInstanceTypes,
+    DescribeNetworkInterfaces,
+    DescribeSecurityGroups,
+    DescribeSubnets,
+    CreateNetworkInterface,
+    AttachNetworkInterface,
+    ModifyNetworkInterfaceAttribute,
+    DetachNetworkInterface,
+    DeleteNetworkInterface,
+}
+
+impl Call {
+    /// Every action, in no order that means anything.
+    pub const ALL: [Self; 10] = [
+        Self::DescribeInstances,
+        Self::DescribeInstanceTypes,
+        Self::DescribeNetworkInterfaces,
+        Self::DescribeSecurityGroups,
+        Self::DescribeSubnets,
+        Self::CreateNetworkInterface,
+        Self::AttachNetworkInterface,
+        Self::ModifyNetworkInterfaceAttribute,
+        Self::DetachNetworkInterface,
+        Self::DeleteNetworkInterface,
+    ];
+
+    /// Whether the action changes anything; such a call is made once and never repeated blindly.
+    #[must_use]
+    pub const fn mutates(self) -> bool {
+        match self {
+            Self::DescribeInstances
+            | Self::DescribeInstanceTypes
+            | Self::DescribeNetworkInterfaces
+            | Self::DescribeSecurityGroups
+            | Self::DescribeSubnets => false,
+            Self::CreateNetworkInterface
+            | Self::AttachNetworkInterface
+            | Self::ModifyNetworkInterfaceAttribute
+            | Self::DetachNetworkInterface
+            | Self::DeleteNetworkInterface => true,
+        }
+    }
+}
+
+impl std::fmt::Display for Call {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Debug::fmt(self, f)
+    }
+}
+
+/// Which instances are asked for. One that EC2 does not know is absent from the answer, no error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Instances {
+    /// All of a network.
+    Of(VpcId),
+    /// These; at most [`MAX_FILTER_VALUES`].
+    These(Vec<InstanceId>),
+}
+
+/// Which interfaces are asked for. One that EC2 does not know is absent from the answer, no error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Interfaces {
+    /// All that bear this cluster's UID.
+    OfCluster(String),
+    /// Those that bear the UID of one of these records; at most [`MAX_FILTER_VALUES`].
+    OfRecords(Vec<String>),
+    /// These; at most [`MAX_FILTER_VALUES`].
+    These(Vec<EniId>),
+}
+
+/// How many values EC2 takes in one filter (API reference, `Filter`).
+pub const MAX_FILTER_VALUES: usize = 200;
+
+/// The future of an answer.
+pub type Answer<'a, T> = BoxFuture<'a, Result<T, Error>>;
+
+/// EC2, as far as eniway needs it. Reads return every page.
+pub trait Ec2: Send + Sync + 'static {
+    /// The instances, with every occupied device index.
+    fn instances<'a>(&'a self, which: &'a Instances) -> Answer<'a, Vec<Instance>>;
+    /// The interfaces.
+    fn interfaces<'a>(&'a self, which: &'a Interfaces) -> Answer<'a, Vec<Eni>>;
+    /// The subnets of a network.
+    fn subnets<'a>(&'a self, vpc: &'a VpcId) -> Answer<'a, Vec<Subnet>>;
+    /// The security groups of a network.
+    fn groups<'a>(&'a self, vpc: &'a VpcId) -> Answer<'a, Vec<Group>>;
+    /// The limits of instance types.
+    fn instance_types<'a>(&'a self, names: &'a [String]) -> Answer<'a, Vec<InstanceType>>;
+    /// Creates an interface, with its tags; the same token gives the same interface.
+    fn create<'a>(&'a self, new: &'a NewEni) -> Answer<'a, Eni>;
+    /// Begins an attachment.
+    fn attach<'a>(&'a self, new: &'a NewAttachment) -> Answer<'a, AttachmentId>;
+    /// Changes one attribute.
+    fn modify<'a>(&'a self, eni: &'a EniId, change: &'a Change) -> Answer<'a, ()>;
+    /// Begins a detachment.
+    fn detach<'a>(&'a self, attachment: &'a AttachmentId, force: bool) -> Answer<'a, ()>;
+    /// Deletes an interface that is attached to nothing.
+    fn delete<'a>(&'a self, eni: &'a EniId) -> Answer<'a, ()>;
+}

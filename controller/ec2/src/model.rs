@@ -1,0 +1,153 @@
+//! What EC2 tells of instances, interfaces, subnets and groups, reduced to what decisions need.
+
+use std::collections::BTreeMap;
+
+use eniway_api::{AttachmentId, EniId, GroupId, InstanceId, MacAddress, SubnetId, VpcId, mark};
+use ipnet::IpNet;
+
+/// A network interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Eni {
+    pub id: EniId,
+    pub subnet: SubnetId,
+    pub zone: String,
+    pub mac: MacAddress,
+    pub attachment: Option<Attachment>,
+    /// Sorted.
+    pub groups: Vec<GroupId>,
+    pub source_dest_check: bool,
+    pub description: String,
+    /// The primary one first; IPv4 as /32, IPv6 as /128.
+    pub addresses: Vec<IpNet>,
+    /// Delegated: IPv4 /28, IPv6 /80.
+    pub prefixes: Vec<IpNet>,
+    pub tags: BTreeMap<String, String>,
+}
+
+impl Eni {
+    /// The UID of the record that it was made for, if it bears our mark.
+    #[must_use]
+    pub fn record(&self) -> Option<&str> {
+        self.tags.get(mark::TAG_ATTACHMENT).map(String::as_str)
+    }
+}
+
+/// The attachment of an interface to an instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attachment {
+    pub id: AttachmentId,
+    pub instance: InstanceId,
+    pub device_index: u8,
+    pub network_card_index: u8,
+    pub state: AttachmentState,
+    pub delete_on_termination: bool,
+}
+
+/// Where an attachment is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttachmentState {
+    Attaching,
+    Attached,
+    Detaching,
+    Detached,
+}
+
+/// An instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    pub id: InstanceId,
+    /// Absent once it is terminated.
+    pub vpc: Option<VpcId>,
+    pub zone: String,
+    pub state: InstanceState,
+    pub instance_type: String,
+    /// Every interface, also those that are not ours.
+    pub interfaces: Vec<Occupied>,
+}
+
+/// A place on an instance that an interface has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Occupied {
+    pub eni: EniId,
+    pub device_index: u8,
+    pub network_card_index: u8,
+}
+
+/// Where an instance is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InstanceState {
+    Pending,
+    Running,
+    Stopping,
+    Stopped,
+    ShuttingDown,
+    Terminated,
+}
+
+impl InstanceState {
+    /// Whether it will never run again.
+    #[must_use]
+    pub const fn is_gone(self) -> bool {
+        matches!(self, Self::ShuttingDown | Self::Terminated)
+    }
+}
+
+/// A subnet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subnet {
+    pub id: SubnetId,
+    pub zone: String,
+    /// IPv4 first.
+    pub cidrs: Vec<IpNet>,
+    pub free_addresses: u32,
+    /// The tag `Name`.
+    pub name: Option<String>,
+}
+
+/// A security group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    pub id: GroupId,
+    pub name: String,
+    /// The tag `Name`.
+    pub tag_name: Option<String>,
+}
+
+/// What an instance type can hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceType {
+    pub name: String,
+    /// Interfaces of the whole instance.
+    pub interfaces: u16,
+    /// Interfaces by network card; index 0 is the first.
+    pub cards: Vec<u16>,
+}
+
+/// An interface to create.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewEni {
+    pub subnet: SubnetId,
+    pub groups: Vec<GroupId>,
+    pub description: String,
+    pub tags: BTreeMap<String, String>,
+    /// At most 64 characters; the same token gives the same interface.
+    pub client_token: String,
+}
+
+/// An attachment to make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewAttachment {
+    pub eni: EniId,
+    pub instance: InstanceId,
+    pub device_index: u8,
+    pub network_card_index: u8,
+}
+
+/// One attribute of an interface; EC2 takes one at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    DeleteOnTermination(AttachmentId, bool),
+    SourceDestCheck(bool),
+    Groups(Vec<GroupId>),
+    Description(String),
+}

@@ -1,0 +1,163 @@
+//! EC2 with manners: a token before each call, a deadline for it, and one log line after it.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use eniway_api::{AttachmentId, EniId, VpcId};
+use tracing::{debug, info, warn};
+
+use crate::{
+    Answer, Call, Change, Ec2, Eni, Error, Group, Instance, InstanceType, Instances, Interfaces,
+    NewAttachment, NewEni, Subnet, Throttle, Verdict,
+};
+
+/// How long a call that changes something may take. It is made once: with the 20 seconds for which
+/// a leader acts without renewing, it ends before another can lead (the lease is 30 seconds).
+pub const MUTATION_DEADLINE: Duration = Duration::from_secs(5);
+/// How long one attempt of a read, with all its pages, may take.
+const READ_DEADLINE: Duration = Duration::from_secs(15);
+/// How often a read is tried before its failure is reported.
+const READ_ATTEMPTS: u32 = 3;
+
+/// Told of every call: action, verdict (`None`: success), seconds of the call, seconds of waiting.
+pub type Observer = Box<dyn Fn(Call, Option<Verdict>, Duration, Duration) + Send + Sync>;
+
+/// Any [`Ec2`], paced.
+pub struct Paced<E> {
+    inner: E,
+    throttle: Mutex<Throttle>,
+    observer: Observer,
+}
+
+impl<E: Ec2> Paced<E> {
+    /// Puts manners before `inner`.
+    pub fn new(inner: E, throttle: Throttle, observer: Observer) -> Self {
+        Self {
+            inner,
+            throttle: Mutex::new(throttle),
+            observer,
+        }
+    }
+
+    fn throttle(&self) -> MutexGuard<'_, Throttle> {
+        self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn once<T>(
+        &self,
+        call: Call,
+        deadline: Duration,
+        answer: Answer<'_, T>,
+    ) -> Result<T, Error> {
+        let waiting = self.throttle().take(call, now());
+        if !waiting.is_zero() {
+            debug!(%call, ?waiting, "Waiting for a token");
+            tokio::time::sleep(waiting).await;
+        }
+        let begun = now();
+        let result = tokio::time::timeout(deadline, answer)
+            .await
+            .unwrap_or(Err(Error::TimedOut {
+                call,
+                after: deadline,
+            }));
+        let took = begun.elapsed();
+        let verdict = result.as_ref().err().map(Error::verdict);
+        if verdict == Some(Verdict::Throttled) {
+            self.throttle().drain(call, now());
+        }
+        (self.observer)(call, verdict, took, waiting);
+        let milliseconds = took.as_millis();
+        match &result {
+            Ok(_) if call.mutates() => info!(%call, milliseconds, "EC2 answered"),
+            Ok(_) => debug!(%call, milliseconds, "EC2 answered"),
+            Err(error) => warn!(%call, milliseconds, ?verdict, %error, "EC2 refused"),
+        }
+        result
+    }
+
+    async fn read<'a, T>(
+        &'a self,
+        call: Call,
+        ask: impl Fn() -> Answer<'a, T> + Send + Sync,
+    ) -> Result<T, Error> {
+        let mut attempt = 1;
+        loop {
+            match self.once(call, READ_DEADLINE, ask()).await {
+                Err(error)
+                    if attempt < READ_ATTEMPTS
+                        && matches!(error.verdict(), Verdict::Throttled | Verdict::Transient) =>
+                {
+                    tokio::time::sleep(Duration::from_millis(200 << attempt)).await;
+                    attempt += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the door waits in real time; what decides takes time as an argument"
+)]
+fn now() -> Instant {
+    Instant::now()
+}
+
+impl<E: Ec2> Ec2 for Paced<E> {
+    fn instances<'a>(&'a self, which: &'a Instances) -> Answer<'a, Vec<Instance>> {
+        Box::pin(self.read(Call::DescribeInstances, || self.inner.instances(which)))
+    }
+
+    fn interfaces<'a>(&'a self, which: &'a Interfaces) -> Answer<'a, Vec<Eni>> {
+        Box::pin(self.read(Call::DescribeNetworkInterfaces, || {
+            self.inner.interfaces(which)
+        }))
+    }
+
+    fn subnets<'a>(&'a self, vpc: &'a VpcId) -> Answer<'a, Vec<Subnet>> {
+        Box::pin(self.read(Call::DescribeSubnets, || self.inner.subnets(vpc)))
+    }
+
+    fn groups<'a>(&'a self, vpc: &'a VpcId) -> Answer<'a, Vec<Group>> {
+        Box::pin(self.read(Call::DescribeSecurityGroups, || self.inner.groups(vpc)))
+    }
+
+    fn instance_types<'a>(&'a self, names: &'a [String]) -> Answer<'a, Vec<InstanceType>> {
+        Box::pin(self.read(Call::DescribeInstanceTypes, || {
+            self.inner.instance_types(names)
+        }))
+    }
+
+    fn create<'a>(&'a self, new: &'a NewEni) -> Answer<'a, Eni> {
+        let answer = self.inner.create(new);
+        Box::pin(self.once(Call::CreateNetworkInterface, MUTATION_DEADLINE, answer))
+    }
+
+    fn attach<'a>(&'a self, new: &'a NewAttachment) -> Answer<'a, AttachmentId> {
+        let answer = self.inner.attach(new);
+        Box::pin(self.once(Call::AttachNetworkInterface, MUTATION_DEADLINE, answer))
+    }
+
+    fn modify<'a>(&'a self, eni: &'a EniId, change: &'a Change) -> Answer<'a, ()> {
+        let answer = self.inner.modify(eni, change);
+        Box::pin(self.once(
+            Call::ModifyNetworkInterfaceAttribute,
+            MUTATION_DEADLINE,
+            answer,
+        ))
+    }
+
+    fn detach<'a>(&'a self, attachment: &'a AttachmentId, force: bool) -> Answer<'a, ()> {
+        let answer = self.inner.detach(attachment, force);
+        Box::pin(self.once(Call::DetachNetworkInterface, MUTATION_DEADLINE, answer))
+    }
+
+    fn delete<'a>(&'a self, eni: &'a EniId) -> Answer<'a, ()> {
+        let answer = self.inner.delete(eni);
+        Box::pin(self.once(Call::DeleteNetworkInterface, MUTATION_DEADLINE, answer))
+    }
+}

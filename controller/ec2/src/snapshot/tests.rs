@@ -1,0 +1,74 @@
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use eniway_api::{MacAddress, mark};
+
+use super::Snapshot;
+use crate::Eni;
+
+const GRACE: Duration = Duration::from_secs(60);
+const SECOND: Duration = Duration::from_secs(1);
+
+fn eni(id: &str) -> Eni {
+    Eni {
+        id: id.into(),
+        subnet: "subnet-1".into(),
+        zone: "a".to_owned(),
+        mac: MacAddress([2, 0, 0, 0, 0, 1]),
+        attachment: None,
+        groups: Vec::new(),
+        source_dest_check: true,
+        description: String::new(),
+        addresses: Vec::new(),
+        prefixes: Vec::new(),
+        tags: BTreeMap::from([(mark::TAG_ATTACHMENT.to_owned(), format!("uid-{id}"))]),
+    }
+}
+
+#[test]
+fn a_read_that_began_before_our_write_does_not_undo_it() {
+    let start = Instant::now();
+    let mut snapshot = Snapshot::new(GRACE);
+    snapshot.created(eni("eni-1"), start + SECOND);
+    let mut changed = eni("eni-1");
+    changed.description = "old".to_owned();
+    snapshot.read_all_enis(vec![changed], start);
+    assert_eq!(snapshot.eni(&"eni-1".into()).unwrap().description, "");
+}
+
+#[test]
+fn what_we_just_made_stays_though_a_lagging_read_lacks_it() {
+    let start = Instant::now();
+    let mut snapshot = Snapshot::new(GRACE);
+    snapshot.created(eni("eni-1"), start);
+    snapshot.read_all_enis(Vec::new(), start + SECOND);
+    assert!(snapshot.eni(&"eni-1".into()).is_some());
+    snapshot.confirm(&["eni-1".into()], Vec::new(), start + SECOND);
+    assert!(!snapshot.is_gone(&"eni-1".into()));
+}
+
+#[test]
+fn absent_from_a_whole_read_is_unknown_and_absent_by_id_is_gone() {
+    let start = Instant::now();
+    let mut snapshot = Snapshot::new(GRACE);
+    snapshot.read_all_enis(vec![eni("eni-1")], start);
+    assert_eq!(snapshot.of_record("uid-eni-1").count(), 1);
+    snapshot.read_all_enis(Vec::new(), start + SECOND);
+    assert!(snapshot.eni(&"eni-1".into()).is_none());
+    assert!(!snapshot.is_gone(&"eni-1".into()));
+    snapshot.confirm(&["eni-1".into()], Vec::new(), start + SECOND);
+    assert!(snapshot.is_gone(&"eni-1".into()));
+    assert_eq!(snapshot.of_record("uid-eni-1").count(), 0);
+}
+
+#[test]
+fn a_read_that_began_before_a_delete_does_not_bring_the_interface_back() {
+    let start = Instant::now();
+    let mut snapshot = Snapshot::new(GRACE);
+    snapshot.read_all_enis(vec![eni("eni-1")], start);
+    snapshot.deleted(&"eni-1".into(), start + SECOND);
+    snapshot.read_all_enis(vec![eni("eni-1")], start);
+    assert!(snapshot.is_gone(&"eni-1".into()));
+}

@@ -1,0 +1,130 @@
+//! What is to be done, as data: `plan` writes it, `apply` carries it out.
+
+use std::fmt;
+
+use eniway_api::{AttachmentId, Ec2Status, EniId, InstanceId, NodeEniAttachmentSpec, NodeEniRef};
+use eniway_ec2::{Change, NewAttachment, NewEni};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+/// One step. Its operands are known; what depends on its result comes in the next round.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Write the record, before EC2 is called.
+    WriteRecord {
+        name: String,
+        spec: Box<NodeEniAttachmentSpec>,
+    },
+    /// Change a record's spec.
+    ChangeRecord {
+        name: String,
+        spec: Box<NodeEniAttachmentSpec>,
+    },
+    /// Ask for a record's deletion; its finalizer keeps it until the interface is gone.
+    DeleteRecord { name: String, why: &'static str },
+    /// Write what EC2 answered into the record's status.
+    Report {
+        name: String,
+        ec2: Box<Ec2Status>,
+        ready: Box<Condition>,
+    },
+    /// Let the record go: EC2 confirmed that nothing of it is left.
+    DropFinalizer { name: String },
+    /// Create the interface.
+    Create { on: Target, new: Box<NewEni> },
+    /// Attach it.
+    Attach { on: Target, new: NewAttachment },
+    /// Change one of its attributes.
+    Modify {
+        on: Target,
+        eni: EniId,
+        change: Change,
+    },
+    /// Detach it.
+    Detach {
+        on: Target,
+        eni: EniId,
+        attachment: AttachmentId,
+        force: bool,
+    },
+    /// Delete it.
+    Delete { on: Target, eni: EniId },
+    /// Look at EC2 again. Looks of many nodes become one read.
+    Look(Look),
+}
+
+/// Which record, and whom to tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The record's name.
+    pub record: String,
+    /// The record's UID.
+    pub uid: String,
+    pub node: String,
+    pub node_eni: NodeEniRef,
+}
+
+/// What to look at.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Look {
+    /// An instance that no read showed.
+    Instance(InstanceId),
+    /// An interface that changes by itself, or that a whole read lacked; with its record's UID.
+    Eni(EniId, String),
+    /// The interfaces that bear a record's UID.
+    Record(String),
+    /// Subnets and security groups.
+    Catalog,
+    /// The limits of an instance type.
+    InstanceType(String),
+}
+
+impl Action {
+    /// Whether it changes anything outside; looking does not.
+    #[must_use]
+    pub const fn changes_something(&self) -> bool {
+        !matches!(self, Self::Look(_))
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WriteRecord { name, .. } => write!(f, "write the record {name}"),
+            Self::ChangeRecord { name, .. } => write!(f, "change the record {name}"),
+            Self::DeleteRecord { name, why } => write!(f, "delete the record {name}: {why}"),
+            Self::Report { name, ec2, .. } => write!(f, "report {name} as {:?}", ec2.state),
+            Self::DropFinalizer { name } => write!(f, "let the record {name} go"),
+            Self::Create { on, new } => {
+                write!(f, "create an interface in {} for {}", new.subnet, on.record)
+            }
+            Self::Attach { new, .. } => write!(
+                f,
+                "attach {} to {} at {}",
+                new.eni, new.instance, new.device_index
+            ),
+            Self::Modify { eni, change, .. } => match change {
+                Change::DeleteOnTermination(_, value) => {
+                    write!(f, "set deleteOnTermination of {eni} to {value}")
+                }
+                Change::SourceDestCheck(value) => {
+                    write!(f, "set sourceDestCheck of {eni} to {value}")
+                }
+                Change::Groups(_) => write!(f, "set the security groups of {eni}"),
+                Change::Description(_) => write!(f, "set the description of {eni}"),
+            },
+            Self::Detach { eni, force, .. } => {
+                write!(
+                    f,
+                    "{} {eni}",
+                    if *force { "force-detach" } else { "detach" }
+                )
+            }
+            Self::Delete { eni, .. } => write!(f, "delete {eni}"),
+            Self::Look(Look::Instance(id)) => write!(f, "look at {id}"),
+            Self::Look(Look::Eni(id, _)) => write!(f, "look at {id}"),
+            Self::Look(Look::Record(uid)) => write!(f, "look for interfaces of record {uid}"),
+            Self::Look(Look::Catalog) => f.write_str("look at subnets and security groups"),
+            Self::Look(Look::InstanceType(name)) => write!(f, "look at the limits of {name}"),
+        }
+    }
+}

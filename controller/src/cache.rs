@@ -1,0 +1,224 @@
+//! What the API server last showed, and what it answered to our own writes since.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use eniway_api::{NodeEniAttachment, SubnetId};
+use kube::ResourceExt as _;
+
+use crate::{
+    desired::{Declared, Node},
+    kubernetes::Change,
+};
+
+/// The objects of one kind, by name.
+#[derive(Debug)]
+pub(crate) struct Shelf<T> {
+    objects: BTreeMap<String, T>,
+    /// Names seen since a list began.
+    seen: Option<BTreeSet<String>>,
+    whole: bool,
+}
+
+impl<T> Default for Shelf<T> {
+    fn default() -> Self {
+        Self {
+            objects: BTreeMap::new(),
+            seen: None,
+            whole: false,
+        }
+    }
+}
+
+impl<T> Shelf<T> {
+    /// Whether a list was ever whole.
+    pub(crate) const fn is_whole(&self) -> bool {
+        self.whole
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&T> {
+        self.objects.get(name)
+    }
+
+    pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
+        self.objects.values()
+    }
+
+    /// The object exists, though it cannot be read: what was last known of it stays.
+    pub(crate) fn keep(&mut self, name: String) {
+        if let Some(seen) = &mut self.seen {
+            seen.insert(name);
+        }
+    }
+
+    fn put(&mut self, name: String, object: T) {
+        if let Some(seen) = &mut self.seen {
+            seen.insert(name.clone());
+        }
+        self.objects.insert(name, object);
+    }
+
+    /// Takes in a change and returns the objects that it concerns, old and new.
+    fn take(&mut self, change: Change<(String, T)>) -> Vec<T>
+    where
+        T: Clone,
+    {
+        match change {
+            Change::Begin => {
+                self.seen = Some(BTreeSet::new());
+                Vec::new()
+            }
+            Change::Is((name, object)) => {
+                let old = self.objects.get(&name).cloned();
+                self.put(name, object.clone());
+                old.into_iter().chain([object]).collect()
+            }
+            Change::Gone((name, object)) => {
+                self.objects.remove(&name);
+                vec![object]
+            }
+            Change::Whole => {
+                self.whole = true;
+                let seen = self.seen.take().unwrap_or_default();
+                let gone = self.objects.extract_if(.., |name, _| !seen.contains(name));
+                gone.map(|(_, object)| object).collect()
+            }
+        }
+    }
+}
+
+/// All that the controller watches.
+#[derive(Debug, Default)]
+pub(crate) struct Cache {
+    pub(crate) nodes: Shelf<Node>,
+    pub(crate) node_enis: Shelf<Declared>,
+    pub(crate) records: Shelf<Arc<NodeEniAttachment>>,
+    by_node: BTreeMap<String, BTreeSet<String>>,
+    /// Subnets chosen for records that are not written yet.
+    promises: BTreeMap<String, SubnetId>,
+}
+
+impl Cache {
+    pub(crate) fn is_whole(&self) -> bool {
+        self.nodes.is_whole() && self.node_enis.is_whole() && self.records.is_whole()
+    }
+
+    pub(crate) fn take_node(&mut self, change: Change<Node>) -> Vec<Node> {
+        self.nodes.take(named(change, |node| node.name.clone()))
+    }
+
+    pub(crate) fn take_node_eni(&mut self, change: Change<Declared>) -> Vec<Declared> {
+        self.node_enis
+            .take(named(change, |declared| match declared {
+                Declared::Readable(node_eni) => node_eni.name_any(),
+                Declared::Unreadable { name, .. } => name.clone(),
+            }))
+    }
+
+    pub(crate) fn take_record(
+        &mut self,
+        change: Change<Arc<NodeEniAttachment>>,
+    ) -> Vec<Arc<NodeEniAttachment>> {
+        // A watch may be behind our own writes.
+        if let Change::Is(record) = &change
+            && self.is_older(record)
+        {
+            return Vec::new();
+        }
+        if let Change::Is(record) = &change {
+            self.index(record);
+        }
+        if let Change::Gone(record) = &change
+            && self
+                .records
+                .get(&record.name_any())
+                .is_some_and(|known| known.uid() != record.uid())
+        {
+            return Vec::new();
+        }
+        self.records.take(named(change, |record| record.name_any()))
+    }
+
+    /// The API server answered a write of ours.
+    pub(crate) fn wrote(&mut self, mut record: NodeEniAttachment) {
+        record.managed_fields_mut().clear();
+        let record = Arc::new(record);
+        if !self.is_older(&record) {
+            self.index(&record);
+            self.records.put(record.name_any(), record);
+        }
+    }
+
+    fn index(&mut self, record: &NodeEniAttachment) {
+        let name = record.name_any();
+        self.promises.remove(&name);
+        self.by_node
+            .entry(record.spec.node_name.clone())
+            .or_default()
+            .insert(name);
+    }
+
+    fn is_older(&self, record: &NodeEniAttachment) -> bool {
+        let version = |record: &NodeEniAttachment| {
+            let version = record.resource_version()?;
+            version.parse::<u64>().ok()
+        };
+        self.records
+            .get(&record.name_any())
+            .is_some_and(|known| known.uid() == record.uid() && version(known) > version(record))
+    }
+
+    /// The records that name the node, by name.
+    pub(crate) fn records_of_node(&mut self, node: &str) -> Vec<Arc<NodeEniAttachment>> {
+        let Some(names) = self.by_node.get_mut(node) else {
+            return Vec::new();
+        };
+        let records = &self.records;
+        names.retain(|name| records.get(name).is_some());
+        names
+            .iter()
+            .filter_map(|name| records.get(name).cloned())
+            .collect()
+    }
+
+    /// Addresses promised in each subnet and not yet taken: records without an interface.
+    pub(crate) fn promised(&self) -> BTreeMap<SubnetId, u32> {
+        let unborn = self
+            .records
+            .values()
+            .filter(|record| {
+                let ec2 = record
+                    .status
+                    .as_ref()
+                    .and_then(|status| status.ec2.as_ref());
+                ec2.is_none_or(|ec2| ec2.eni_id.is_none())
+            })
+            .map(|record| &record.spec.subnet_id);
+        let mut promised = BTreeMap::new();
+        for subnet in unborn.chain(self.promises.values()) {
+            *promised.entry(subnet.clone()).or_insert(0) += 1;
+        }
+        promised
+    }
+
+    /// Keeps an address for a record that will be written.
+    pub(crate) fn promise(&mut self, record: String, subnet: SubnetId) {
+        self.promises.insert(record, subnet);
+    }
+
+    /// The record was not written after all.
+    pub(crate) fn break_promise(&mut self, record: &str) {
+        self.promises.remove(record);
+    }
+}
+
+fn named<T>(change: Change<T>, name: impl Fn(&T) -> String) -> Change<(String, T)> {
+    match change {
+        Change::Begin => Change::Begin,
+        Change::Is(object) => Change::Is((name(&object), object)),
+        Change::Gone(object) => Change::Gone((name(&object), object)),
+        Change::Whole => Change::Whole,
+    }
+}

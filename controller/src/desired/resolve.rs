@@ -1,0 +1,131 @@
+//! Finds the subnets and security groups that a NodeENI names, inside the cluster's network.
+
+use std::collections::BTreeSet;
+
+use eniway_api::{GroupId, NodeEniSpec, VpcId, conditions::reason};
+use eniway_ec2::{Group, Snapshot, Subnet};
+
+/// A reason, a message, and whether a newer catalog could help.
+pub(super) type Trouble = (&'static str, String, bool);
+
+pub(super) struct Catalog<'a> {
+    pub(super) vpc: &'a VpcId,
+    pub(super) snapshot: &'a Snapshot,
+}
+
+pub(super) struct Found<T> {
+    pub(super) found: Vec<T>,
+    pub(super) problems: Vec<Trouble>,
+}
+
+impl<'a> Catalog<'a> {
+    /// The subnets in the order of the four fields, each once, with their place in the list.
+    pub(super) fn subnets(&self, spec: &NodeEniSpec) -> Found<(u32, &'a Subnet)> {
+        let mut found: Vec<(u32, &Subnet)> = Vec::new();
+        let mut problems = Vec::new();
+        let by_id = spec.subnet_id.iter().chain(&spec.subnet_ids).map(|id| {
+            self.snapshot.subnets.get(id).ok_or_else(|| {
+                let vpc = self.vpc;
+                let message = format!("{vpc} has no subnet {id}: correct subnetID");
+                (reason::SUBNET_NOT_FOUND, message, true)
+            })
+        });
+        let by_name = spec
+            .subnet_name
+            .iter()
+            .chain(&spec.subnet_names)
+            .filter(|name| !name.is_empty())
+            .map(|name| self.subnet_by_name(name));
+        for (position, subnet) in (0..).zip(by_id.chain(by_name)) {
+            match subnet {
+                Ok(subnet) if found.iter().any(|(_, known)| known.id == subnet.id) => {}
+                Ok(subnet) => found.push((position, subnet)),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        Found { found, problems }
+    }
+
+    fn subnet_by_name(&self, name: &str) -> Result<&'a Subnet, Trouble> {
+        let vpc = self.vpc;
+        let mut named = self
+            .snapshot
+            .subnets
+            .values()
+            .filter(|subnet| subnet.name.as_deref() == Some(name));
+        match (named.next(), named.next()) {
+            (None, _) => Err((
+                reason::SUBNET_NOT_FOUND,
+                format!("{vpc} has no subnet with the tag Name={name}"),
+                true,
+            )),
+            (Some(subnet), None) => Ok(subnet),
+            (Some(one), Some(other)) => Err((
+                reason::SUBNET_AMBIGUOUS,
+                format!(
+                    "{} and {} both have the tag Name={name}: use subnetID",
+                    one.id, other.id
+                ),
+                true,
+            )),
+        }
+    }
+
+    /// The security groups, sorted, each once.
+    pub(super) fn groups(&self, spec: &NodeEniSpec) -> Found<GroupId> {
+        let mut found = BTreeSet::new();
+        let mut problems = Vec::new();
+        for id in &spec.security_group_ids {
+            if self.snapshot.groups.iter().any(|group| group.id == *id) {
+                found.insert(id.clone());
+            } else {
+                let vpc = self.vpc;
+                let message = format!("{vpc} has no security group {id}: correct securityGroupIDs");
+                problems.push((reason::SECURITY_GROUP_NOT_FOUND, message, true));
+            }
+        }
+        for name in &spec.security_group_names {
+            match self.group_by_name(name) {
+                Ok(group) => {
+                    found.insert(group.id.clone());
+                }
+                Err(problem) => problems.push(problem),
+            }
+        }
+        // A group that is missing is not left out: the interface would be open, or closed, by chance.
+        let found = if problems.is_empty() {
+            found.into_iter().collect()
+        } else {
+            Vec::new()
+        };
+        Found { found, problems }
+    }
+
+    /// By name, which is unique in a network; else by tag, which need not be.
+    fn group_by_name(&self, name: &str) -> Result<&'a Group, Trouble> {
+        let vpc = self.vpc;
+        let groups = &self.snapshot.groups;
+        if let Some(group) = groups.iter().find(|group| group.name == name) {
+            return Ok(group);
+        }
+        let mut tagged = groups
+            .iter()
+            .filter(|group| group.tag_name.as_deref() == Some(name));
+        match (tagged.next(), tagged.next()) {
+            (None, _) => Err((
+                reason::SECURITY_GROUP_NOT_FOUND,
+                format!("{vpc} has no security group named {name}"),
+                true,
+            )),
+            (Some(group), None) => Ok(group),
+            (Some(one), Some(other)) => Err((
+                reason::SECURITY_GROUP_AMBIGUOUS,
+                format!(
+                    "{} and {} both have the tag Name={name}: use securityGroupIDs",
+                    one.id, other.id
+                ),
+                true,
+            )),
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! A NodeENI's spec, in which everything may be unsaid, to a record's, in which nothing is.
+
+use eniway_api::{DeviceIndex, Dpdk, GroupId, NodeEniAttachmentSpec, NodeEniSpec};
+use eniway_ec2::Subnet;
+
+use super::Place;
+
+impl Place<'_> {
+    pub(super) fn spec(
+        &self,
+        subnet: &Subnet,
+        position: u32,
+        groups: &[GroupId],
+    ) -> NodeEniAttachmentSpec {
+        let said = &self.node_eni.spec;
+        NodeEniAttachmentSpec {
+            node_name: self.node.name.clone(),
+            instance_id: self.instance.id.clone(),
+            node_eni: self.reference.clone(),
+            subnet_id: subnet.id.clone(),
+            position,
+            device_index: said.device_index.map(|first| index(first, position)),
+            security_group_ids: groups.to_vec(),
+            delete_on_termination: said.delete_on_termination.unwrap_or(true),
+            source_dest_check: said.source_dest_check.unwrap_or(true),
+            description: said.description.clone().unwrap_or_else(|| {
+                // J's text, for those who look for it.
+                format!(
+                    "ENI created by nodeeni-controller for node {}",
+                    self.node.name
+                )
+            }),
+            tags: said
+                .tags
+                .iter()
+                .map(|(key, value)| (key.clone(), value.0.clone()))
+                .collect(),
+            mtu: said.mtu.filter(|mtu| *mtu != 0),
+            data_path: said.data_path.clone(),
+            dpdk: dpdk(said),
+        }
+    }
+}
+
+/// The first subnet's index, and one more for each next subnet.
+fn index(first: DeviceIndex, position: u32) -> DeviceIndex {
+    let wanted = u32::from(first.0).saturating_add(position);
+    DeviceIndex(
+        u8::try_from(wanted)
+            .unwrap_or(u8::MAX)
+            .min(DeviceIndex::LAST.0),
+    )
+}
+
+fn dpdk(said: &NodeEniSpec) -> Option<Dpdk> {
+    (said.wants_dpdk() || said.dpdk_resource_name.is_some()).then(|| Dpdk {
+        bind: said.wants_dpdk(),
+        driver: said.dpdk_driver.clone(),
+        resource_name: said.dpdk_resource_name.clone(),
+        pci_address: said.dpdk_pci_address.clone(),
+    })
+}

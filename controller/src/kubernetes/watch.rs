@@ -1,0 +1,107 @@
+//! What the API server shows, as a stream of changes. One object that cannot be read stalls nothing.
+
+use std::sync::Arc;
+
+use eniway_api::{NodeEni, NodeEniAttachment};
+use futures::{Stream, StreamExt as _};
+use k8s_openapi::api::core::v1::Node as KubeNode;
+use kube::{
+    Api, ResourceExt as _,
+    core::DeserializeGuard,
+    runtime::{
+        WatchStreamExt as _,
+        watcher::{self, Event, watcher},
+    },
+};
+use tracing::warn;
+
+use super::Kubernetes;
+use crate::desired::{Declared, Node, provider};
+
+/// A change of one kind of object.
+pub(crate) enum Change<T> {
+    /// A whole list begins.
+    Begin,
+    /// The object is so now.
+    Is(T),
+    /// The object is gone.
+    Gone(T),
+    /// The list is whole: what it lacked is gone.
+    Whole,
+}
+
+fn change<T, U>(event: Event<T>, convert: impl FnOnce(T) -> U) -> Change<U> {
+    match event {
+        Event::Init => Change::Begin,
+        Event::InitApply(object) | Event::Apply(object) => Change::Is(convert(object)),
+        Event::Delete(object) => Change::Gone(convert(object)),
+        Event::InitDone => Change::Whole,
+    }
+}
+
+fn stream<K>(api: Api<K>) -> impl Stream<Item = Event<K>> + Send
+where
+    K: kube::Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + 'static,
+{
+    watcher(api, watcher::Config::default())
+        .default_backoff()
+        .filter_map(|result| async {
+            result
+                .inspect_err(|error| warn!(%error, "Watch failed, trying again"))
+                .ok()
+        })
+}
+
+pub(crate) fn watch_nodes(kubernetes: &Kubernetes) -> impl Stream<Item = Change<Node>> + Send {
+    stream(kubernetes.nodes.clone()).map(|event| change(event, node))
+}
+
+fn node(node: KubeNode) -> Node {
+    let labels = node.metadata.labels.unwrap_or_default();
+    let provider_id = node.spec.and_then(|spec| spec.provider_id);
+    Node {
+        provider: provider(provider_id.as_deref(), &labels),
+        name: node.metadata.name.unwrap_or_default(),
+        labels,
+    }
+}
+
+pub(crate) fn watch_node_enis(
+    kubernetes: &Kubernetes,
+) -> impl Stream<Item = Change<Declared>> + Send {
+    let api: Api<DeserializeGuard<NodeEni>> = Api::all(kubernetes.client.clone());
+    stream(api).map(|event| {
+        change(event, |DeserializeGuard(object)| match object {
+            Ok(node_eni) => Declared::Readable(Arc::new(node_eni)),
+            Err(invalid) => {
+                let name = invalid.metadata.name.unwrap_or_default();
+                warn!(name, error = invalid.error, "NodeENI cannot be read");
+                Declared::Unreadable {
+                    name,
+                    uid: invalid.metadata.uid.unwrap_or_default(),
+                    why: invalid.error,
+                }
+            }
+        })
+    })
+}
+
+/// A record, or the name of one that cannot be read.
+pub(crate) type Record = Result<Arc<NodeEniAttachment>, String>;
+
+pub(crate) fn watch_records(kubernetes: &Kubernetes) -> impl Stream<Item = Change<Record>> + Send {
+    let api: Api<DeserializeGuard<NodeEniAttachment>> = Api::all(kubernetes.client.clone());
+    stream(api).map(|event| {
+        change(event, |guard| match guard.0 {
+            Ok(mut record) => {
+                record.managed_fields_mut().clear();
+                Ok(Arc::new(record))
+            }
+            Err(invalid) => {
+                let name = invalid.metadata.name.unwrap_or_default();
+                warn!(name, error = invalid.error, "Record cannot be read");
+                Err(name)
+            }
+        })
+    })
+}

@@ -1,0 +1,256 @@
+//! Decides what must be done next for one node.
+//!
+//! Pure: no clock, no client, no `async`. The same inputs always give the same actions in the same
+//! order, and once nothing is left to do there is no action.
+
+mod grow;
+mod places;
+mod release;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use eniway_api::{NodeEniAttachment, conditions::reason};
+use eniway_ec2::{Eni, Snapshot};
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+
+use crate::{
+    action::{Action, Look, Target},
+    desired::Desired,
+    memory::Memory,
+    status,
+};
+
+/// What the plan looks at.
+#[derive(Clone, Copy)]
+pub struct Observed<'a> {
+    /// The records that name the node.
+    pub records: &'a [Arc<NodeEniAttachment>],
+    pub snapshot: &'a Snapshot,
+    /// By the record's UID.
+    pub memories: &'a BTreeMap<String, Memory>,
+    pub agent: Agent,
+    pub cluster: &'a Cluster,
+    /// How long EC2's reads may lag behind its writes.
+    pub grace: Duration,
+    /// When this process began to lead; what it did not do itself, another may have done before.
+    pub leading_since: Instant,
+}
+
+/// Whose interfaces they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cluster {
+    pub name: String,
+    /// The UID of the namespace kube-system.
+    pub uid: String,
+}
+
+/// Whether the node's agent lives, by its lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Agent {
+    /// It renewed its lease within five minutes, or nobody had to know.
+    Alive,
+    /// It did not.
+    Silent,
+    /// It never had a lease.
+    Never,
+}
+
+/// What to do, and when to think again if nothing happens before.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    pub actions: Vec<Action>,
+    pub wake: Option<Instant>,
+}
+
+/// Why a record is not ready, for its condition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Note {
+    pub(crate) reason: &'static str,
+    pub(crate) message: String,
+}
+
+/// Two clocks: one that only goes forward, one that people read.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    pub monotonic: Instant,
+    pub wall: Timestamp,
+}
+
+/// What must be done next.
+#[must_use]
+pub fn plan(desired: &Desired, observed: Observed<'_>, now: Now) -> Plan {
+    let mut planner = Planner {
+        observed,
+        now,
+        plan: Plan::default(),
+        taken: BTreeMap::new(),
+    };
+    if let Some(instance) = &desired.unknown_instance {
+        planner.push(Action::Look(Look::Instance(instance.clone())));
+    }
+    if desired.unresolved {
+        planner.push(Action::Look(Look::Catalog));
+    }
+    for wish in &desired.wishes {
+        if !observed.records.iter().any(|r| r.name_any() == wish.record) {
+            planner.push(Action::WriteRecord {
+                name: wish.record.clone(),
+                spec: Box::new(wish.spec.clone()),
+            });
+        }
+    }
+    let unwanted: BTreeMap<_, _> = desired.unwanted.iter().cloned().collect();
+    // Those that have an interface choose their place first: they cost money already.
+    let mut records: Vec<_> = observed.records.iter().collect();
+    records.sort_by_key(|record| {
+        let bare = observed.snapshot.of_record(uid(record)).next().is_none();
+        (bare, record.spec.position, record.name_any())
+    });
+    for record in records {
+        let name = record.name_any();
+        if let Some(&why) = unwanted.get(&name) {
+            planner.push(Action::DeleteRecord { name, why });
+            continue;
+        }
+        let wish = desired.wishes.iter().find(|wish| wish.record == name);
+        if record.metadata.deletion_timestamp.is_none()
+            && let Some(wish) = wish
+            && wish.spec != record.spec
+        {
+            planner.push(Action::ChangeRecord {
+                name,
+                spec: Box::new(wish.spec.clone()),
+            });
+            continue;
+        }
+        planner.record(record);
+    }
+    planner.plan
+}
+
+struct Planner<'a> {
+    observed: Observed<'a>,
+    now: Now,
+    plan: Plan,
+    /// Places that this plan gives away: instance → (card, index).
+    taken: BTreeMap<String, BTreeSet<(u8, u8)>>,
+}
+
+fn uid(record: &NodeEniAttachment) -> &str {
+    record.metadata.uid.as_deref().unwrap_or_default()
+}
+
+impl<'a> Planner<'a> {
+    fn push(&mut self, action: Action) {
+        self.plan.actions.push(action);
+    }
+
+    fn wake(&mut self, at: Instant) {
+        self.plan.wake = Some(self.plan.wake.map_or(at, |wake| wake.min(at)));
+    }
+
+    fn record(&mut self, record: &'a NodeEniAttachment) {
+        let default = Memory::default();
+        let memory = self.observed.memories.get(uid(record)).unwrap_or(&default);
+        let enis: Vec<&Eni> = self.observed.snapshot.of_record(uid(record)).collect();
+        let on = Target {
+            record: record.name_any(),
+            uid: uid(record).to_owned(),
+            node: record.spec.node_name.clone(),
+            node_eni: record.spec.node_eni.clone(),
+        };
+        let first = self.plan.actions.len();
+        let mut note = if record.metadata.deletion_timestamp.is_some() {
+            self.release(record, &enis, memory, &on)
+        } else {
+            self.grow(record, &enis, memory, &on)
+        };
+        // Held: the plan stands, and its EC2 calls wait.
+        let generation = record.metadata.generation.unwrap_or(0);
+        if let Some(hold) = &memory.hold
+            && hold.until > self.now.monotonic
+            && hold.generation == generation
+        {
+            let mut waiting = false;
+            let mut index = 0;
+            self.plan.actions.retain(|action| {
+                let keep = index < first
+                    || matches!(
+                        action,
+                        Action::Look(_) | Action::DropFinalizer { .. } | Action::Report { .. }
+                    );
+                waiting |= !keep;
+                index += 1;
+                keep
+            });
+            if waiting {
+                self.wake(hold.until);
+                note = Some(Note {
+                    reason: hold.reason,
+                    message: hold.message.clone(),
+                });
+            }
+        }
+        if !self.plan.actions[first..]
+            .iter()
+            .any(|action| matches!(action, Action::DropFinalizer { .. } | Action::Report { .. }))
+        {
+            self.report(record, enis.first().copied(), note);
+        }
+    }
+
+    /// Writes the status if it would say something new.
+    fn report(&mut self, record: &NodeEniAttachment, eni: Option<&Eni>, note: Option<Note>) {
+        let eni = chosen(record, eni, self.observed.snapshot);
+        let subnet = self.observed.snapshot.subnets.get(&record.spec.subnet_id);
+        let ec2 = status::ec2(record, eni, subnet);
+        let ready = status::record_ready(record, &ec2, note, self.now.wall);
+        let old = record.status.as_ref();
+        let same = old.and_then(|status| status.ec2.as_ref()) == Some(&ec2)
+            && old.is_some_and(|status| status.conditions.contains(&ready));
+        if !same {
+            self.push(Action::Report {
+                name: record.name_any(),
+                ec2: Box::new(ec2),
+                ready: Box::new(ready),
+            });
+        }
+    }
+
+    /// Asks EC2 for a thing of the record, no more often than its pace allows.
+    fn look(&mut self, memory: &Memory, look: Look) {
+        match memory.next_look {
+            Some(at) if at > self.now.monotonic => self.wake(at),
+            _ => self.push(Action::Look(look)),
+        }
+    }
+}
+
+/// The interface that the record's status names, else the first one found.
+fn chosen<'a>(
+    record: &NodeEniAttachment,
+    first: Option<&'a Eni>,
+    snapshot: &'a Snapshot,
+) -> Option<&'a Eni> {
+    let recorded = record
+        .status
+        .as_ref()
+        .and_then(|status| status.ec2.as_ref())
+        .and_then(|ec2| ec2.eni_id.as_ref());
+    recorded
+        .and_then(|id| snapshot.eni(id))
+        .filter(|eni| eni.record() == Some(uid(record)))
+        .or(first)
+}
+
+fn progressing(message: impl Into<String>) -> Option<Note> {
+    Some(Note {
+        reason: reason::PROGRESSING,
+        message: message.into(),
+    })
+}

@@ -1,0 +1,281 @@
+//! The way of a wanted record: created, attached, as its spec says.
+
+use std::collections::BTreeMap;
+
+use eniway_api::{NodeEniAttachment, conditions::reason, mark};
+use eniway_ec2::{Attachment, AttachmentState, Change, Eni, InstanceState, NewAttachment, NewEni};
+use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
+
+use super::{Cluster, Note, Planner, chosen, places, progressing, uid};
+use crate::{
+    action::{Action, Look, Target},
+    memory::{Creation, Memory},
+    status,
+};
+
+impl<'a> Planner<'a> {
+    /// Pushes the next steps and says what keeps the record from being ready.
+    pub(super) fn grow(
+        &mut self,
+        record: &'a NodeEniAttachment,
+        enis: &[&Eni],
+        memory: &Memory,
+        on: &Target,
+    ) -> Option<Note> {
+        let Some(eni) = chosen(record, enis.first().copied(), self.observed.snapshot) else {
+            return self.create(record, memory, on);
+        };
+        // A second one of the same record is a leak of a lost answer: it goes while it is idle.
+        for extra in enis.iter().filter(|other| other.id != eni.id) {
+            if extra.attachment.is_none() {
+                self.push(Action::Delete {
+                    on: on.clone(),
+                    eni: extra.id.clone(),
+                });
+            }
+        }
+        self.attributes(record, eni, on);
+        match &eni.attachment {
+            None => self.attach(record, eni, on),
+            Some(attachment) => self.attached(record, eni, attachment, memory, on),
+        }
+    }
+
+    fn create(
+        &mut self,
+        record: &'a NodeEniAttachment,
+        memory: &Memory,
+        on: &Target,
+    ) -> Option<Note> {
+        let snapshot = self.observed.snapshot;
+        let ec2 = record
+            .status
+            .as_ref()
+            .and_then(|status| status.ec2.as_ref());
+        let recorded = ec2.and_then(|ec2| ec2.eni_id.as_ref());
+        let answered = match &memory.creation {
+            Creation::Answered(id) => Some(id),
+            Creation::Unknown | Creation::Untried | Creation::Unanswered(_) => None,
+        };
+        if let Some(id) = recorded.or(answered) {
+            if !snapshot.is_gone(id) {
+                self.look(memory, Look::Eni(id.clone(), on.uid.clone()));
+                return progressing(format!("asking EC2 what became of {id}"));
+            }
+            // Its token is burnt: the next creation is another attempt, which is written down first.
+            let ec2 = status::next_attempt(record);
+            let note = Note {
+                reason: reason::PROGRESSING,
+                message: format!("{id} is gone and will be replaced"),
+            };
+            let ready = status::record_ready(record, &ec2, Some(note), self.now.wall);
+            self.push(Action::Report {
+                name: on.record.clone(),
+                ec2: Box::new(ec2),
+                ready: Box::new(ready),
+            });
+            return None;
+        }
+        if memory.creation == Creation::Unknown && memory.searched.is_none() {
+            self.look(memory, Look::Record(on.uid.clone()));
+            return progressing("asking EC2 whether the interface exists already");
+        }
+        let Some(instance) = snapshot.instance(&record.spec.instance_id) else {
+            self.look(memory, Look::Instance(record.spec.instance_id.clone()));
+            return progressing("asking EC2 about the instance");
+        };
+        if !matches!(
+            instance.state,
+            InstanceState::Running | InstanceState::Stopped
+        ) {
+            return Some(Note {
+                reason: reason::INSTANCE_PENDING,
+                message: format!("instance {} is {:?}", instance.id, instance.state),
+            });
+        }
+        if let Err(note) = self.place(record, instance) {
+            return Some(note);
+        }
+        if let Some(subnet) = snapshot.subnets.get(&record.spec.subnet_id)
+            && subnet.free_addresses == 0
+        {
+            self.push(Action::Look(Look::Catalog));
+            return Some(Note {
+                reason: reason::SUBNET_FULL,
+                message: format!("{} has no free address", subnet.id),
+            });
+        }
+        self.push(Action::Create {
+            on: on.clone(),
+            new: Box::new(new_eni(record, self.observed.cluster)),
+        });
+        progressing("being created")
+    }
+
+    fn attach(&mut self, record: &'a NodeEniAttachment, eni: &Eni, on: &Target) -> Option<Note> {
+        let Some(instance) = self.observed.snapshot.instance(&record.spec.instance_id) else {
+            self.push(Action::Look(Look::Instance(
+                record.spec.instance_id.clone(),
+            )));
+            return progressing("asking EC2 about the instance");
+        };
+        if !matches!(
+            instance.state,
+            InstanceState::Running | InstanceState::Stopped
+        ) {
+            return Some(Note {
+                reason: reason::INSTANCE_PENDING,
+                message: format!("instance {} is {:?}", instance.id, instance.state),
+            });
+        }
+        match self.place(record, instance) {
+            Err(note) => Some(note),
+            Ok(device_index) => {
+                self.push(Action::Attach {
+                    on: on.clone(),
+                    new: NewAttachment {
+                        eni: eni.id.clone(),
+                        instance: instance.id.clone(),
+                        device_index,
+                        network_card_index: places::CARD,
+                    },
+                });
+                progressing(format!("{} is being attached", eni.id))
+            }
+        }
+    }
+
+    fn attached(
+        &mut self,
+        record: &NodeEniAttachment,
+        eni: &Eni,
+        attachment: &Attachment,
+        memory: &Memory,
+        on: &Target,
+    ) -> Option<Note> {
+        if attachment.instance != record.spec.instance_id {
+            return Some(Note {
+                reason: reason::INVALID_REQUEST,
+                message: format!(
+                    "{} was attached to {} by someone else; detach it there",
+                    eni.id, attachment.instance
+                ),
+            });
+        }
+        let lives = matches!(
+            attachment.state,
+            AttachmentState::Attaching | AttachmentState::Attached
+        );
+        if lives && attachment.delete_on_termination != record.spec.delete_on_termination {
+            let wanted = record.spec.delete_on_termination;
+            self.modify(
+                eni,
+                Change::DeleteOnTermination(attachment.id.clone(), wanted),
+                on,
+            );
+        }
+        match attachment.state {
+            AttachmentState::Attached => None,
+            AttachmentState::Attaching => {
+                self.look(memory, Look::Eni(eni.id.clone(), on.uid.clone()));
+                progressing(format!("{} is being attached", eni.id))
+            }
+            AttachmentState::Detaching | AttachmentState::Detached => {
+                self.look(memory, Look::Eni(eni.id.clone(), on.uid.clone()));
+                progressing(format!(
+                    "someone detaches {}; it will be attached again",
+                    eni.id
+                ))
+            }
+        }
+    }
+
+    /// What EC2 sets one call at a time, attached or not.
+    fn attributes(&mut self, record: &NodeEniAttachment, eni: &Eni, on: &Target) {
+        let spec = &record.spec;
+        if eni.source_dest_check != spec.source_dest_check {
+            self.modify(eni, Change::SourceDestCheck(spec.source_dest_check), on);
+        }
+        let mut groups = spec.security_group_ids.clone();
+        groups.sort();
+        if eni.groups != groups {
+            self.modify(eni, Change::Groups(groups), on);
+        }
+        if eni.description != spec.description {
+            self.modify(eni, Change::Description(spec.description.clone()), on);
+        }
+    }
+
+    fn modify(&mut self, eni: &Eni, change: Change, on: &Target) {
+        self.push(Action::Modify {
+            on: on.clone(),
+            eni: eni.id.clone(),
+            change,
+        });
+    }
+}
+
+/// The interface as EC2 is asked for it; the same record and attempt give the same request.
+fn new_eni(record: &NodeEniAttachment, cluster: &Cluster) -> NewEni {
+    let spec = &record.spec;
+    NewEni {
+        subnet: spec.subnet_id.clone(),
+        groups: spec.security_group_ids.clone(),
+        description: spec.description.clone(),
+        tags: tags(record, cluster),
+        client_token: client_token(record),
+    }
+}
+
+/// `sha256(UID, attempt)`, cut to the 64 characters that EC2 takes.
+fn client_token(record: &NodeEniAttachment) -> String {
+    let ec2 = record
+        .status
+        .as_ref()
+        .and_then(|status| status.ec2.as_ref());
+    let attempt = ec2.map_or(0, |ec2| ec2.attempt);
+    let mut hash = Sha256::new();
+    hash.update(uid(record).as_bytes());
+    hash.update(attempt.to_be_bytes());
+    let digest = hash.finalize();
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn tags(record: &NodeEniAttachment, cluster: &Cluster) -> BTreeMap<String, String> {
+    let spec = &record.spec;
+    let subnet = spec.subnet_id.as_str();
+    let last8 = &subnet[subnet.len().saturating_sub(8)..];
+    let name = format!("nodeeni-{}-{}-{last8}", spec.node_eni.name, spec.node_name);
+    // Of the record's making, not of the call's: a repeated request must be the same request.
+    let created = record
+        .metadata
+        .creation_timestamp
+        .as_ref()
+        .map_or(Timestamp::UNIX_EPOCH, |time| time.0);
+    let mut tags = spec.tags.clone();
+    let ours = [
+        (mark::peer::TAG_NAME, name.as_str()),
+        (mark::peer::TAG_NODE_ENI, &spec.node_eni.name),
+        (mark::peer::TAG_NODE, &spec.node_name),
+        (mark::peer::TAG_SUBNET, subnet),
+        (mark::peer::TAG_MANAGED_BY, mark::peer::MANAGED_BY),
+        (mark::TAG_NO_MANAGE, "true"),
+        (mark::TAG_CLUSTER, &cluster.name),
+        (mark::TAG_CLUSTER_UID, &cluster.uid),
+        (mark::TAG_NODE_ENI_UID, &spec.node_eni.uid),
+        (mark::TAG_ATTACHMENT, uid(record)),
+        (mark::TAG_ROLE, mark::Role::Attachment.as_str()),
+        (mark::TAG_CREATED_AT, &created.to_string()),
+    ];
+    for (key, value) in ours {
+        // EC2 takes 256 characters; a user's `Name` stays.
+        let value: String = value.chars().take(256).collect();
+        if key == mark::peer::TAG_NAME {
+            tags.entry(key.to_owned()).or_insert(value);
+        } else {
+            tags.insert(key.to_owned(), value);
+        }
+    }
+    tags
+}

@@ -1,0 +1,192 @@
+//! The way out of a deleted record: released by the node, detached, deleted, confirmed.
+
+use std::time::Duration;
+
+use eniway_api::{NodeEniAttachment, NodePhase, conditions::reason, mark};
+use eniway_ec2::{AttachmentState, Eni, InstanceState};
+
+use super::{Agent, Note, Planner, progressing};
+use crate::{
+    action::{Action, Look, Target},
+    memory::{Creation, Memory},
+};
+
+/// How long EC2 may take to detach before it is told to do so by force. Force can leave the device
+/// index unusable and the instance's metadata wrong (API reference, `DetachNetworkInterface`).
+const FORCE_AFTER: Duration = Duration::from_secs(600);
+/// How often a silent agent is asked for.
+const ASK_AGAIN: Duration = Duration::from_secs(15);
+
+impl<'a> Planner<'a> {
+    /// Pushes the next steps and says what is awaited.
+    pub(super) fn release(
+        &mut self,
+        record: &'a NodeEniAttachment,
+        enis: &[&Eni],
+        memory: &Memory,
+        on: &Target,
+    ) -> Option<Note> {
+        if enis.is_empty() {
+            return self.confirm(record, memory, on);
+        }
+        let mut note = None;
+        for eni in enis {
+            note = self.release_one(record, eni, memory, on);
+        }
+        note
+    }
+
+    fn release_one(
+        &mut self,
+        record: &NodeEniAttachment,
+        eni: &Eni,
+        memory: &Memory,
+        on: &Target,
+    ) -> Option<Note> {
+        let look = Look::Eni(eni.id.clone(), on.uid.clone());
+        let Some(attachment) = &eni.attachment else {
+            self.push(Action::Delete {
+                on: on.clone(),
+                eni: eni.id.clone(),
+            });
+            return releasing(format!("{} is being deleted", eni.id));
+        };
+        let instance = self.observed.snapshot.instance(&attachment.instance);
+        if instance.is_none_or(|instance| instance.state.is_gone()) {
+            // EC2 detaches, and with deleteOnTermination deletes, by itself.
+            self.look(memory, look);
+            return releasing(format!("{} goes with its instance", eni.id));
+        }
+        match attachment.state {
+            AttachmentState::Attaching | AttachmentState::Detached => {
+                self.look(memory, look);
+                releasing(format!("{} is {:?}", eni.id, attachment.state))
+            }
+            AttachmentState::Detaching => {
+                let now = self.now.monotonic;
+                let overdue = memory
+                    .detaching_since
+                    .is_some_and(|since| now >= since + FORCE_AFTER);
+                if overdue && !memory.forced {
+                    self.push(Action::Detach {
+                        on: on.clone(),
+                        eni: eni.id.clone(),
+                        attachment: attachment.id.clone(),
+                        force: true,
+                    });
+                } else {
+                    self.look(memory, look);
+                }
+                releasing(format!("{} is being detached", eni.id))
+            }
+            AttachmentState::Attached => {
+                if let Some(note) = self.still_used(record) {
+                    self.wake(self.now.monotonic + ASK_AGAIN);
+                    return Some(note);
+                }
+                self.push(Action::Detach {
+                    on: on.clone(),
+                    eni: eni.id.clone(),
+                    attachment: attachment.id.clone(),
+                    force: false,
+                });
+                releasing(format!("{} is being detached", eni.id))
+            }
+        }
+    }
+
+    /// Why the interface may not be detached yet.
+    fn still_used(&self, record: &NodeEniAttachment) -> Option<Note> {
+        let node = record
+            .status
+            .as_ref()
+            .and_then(|status| status.node.as_ref());
+        let annotations = record.metadata.annotations.as_ref();
+        let forced =
+            annotations.is_some_and(|all| all.contains_key(mark::ANNOTATION_FORCE_RELEASE));
+        let stopped = self
+            .observed
+            .snapshot
+            .instance(&record.spec.instance_id)
+            .is_some_and(|instance| instance.state == InstanceState::Stopped);
+        let untouched = node.is_none_or(|node| node.phase == NodePhase::Pending);
+        let done = forced || stopped || node.is_some_and(|node| node.released);
+        match self.observed.agent {
+            _ if done => None,
+            Agent::Silent => None,
+            Agent::Never if untouched => None,
+            Agent::Never => Some(Note {
+                reason: reason::AGENT_SILENT,
+                message: format!(
+                    "the agent configured the interface and has no lease now; it should release \
+                     it. To go on without it: kubectl annotate nea {} {}=true",
+                    record.metadata.name.as_deref().unwrap_or_default(),
+                    mark::ANNOTATION_FORCE_RELEASE
+                ),
+            }),
+            Agent::Alive => {
+                let said = node.and_then(|node| node.message.clone());
+                releasing(said.unwrap_or_else(|| "the node's agent is releasing it".to_owned()))
+            }
+        }
+    }
+
+    /// No interface is in sight: asks EC2 until it says so itself, then lets the record go.
+    fn confirm(
+        &mut self,
+        record: &NodeEniAttachment,
+        memory: &Memory,
+        on: &Target,
+    ) -> Option<Note> {
+        let now = self.now.monotonic;
+        let ec2 = record
+            .status
+            .as_ref()
+            .and_then(|status| status.ec2.as_ref());
+        let recorded = ec2.and_then(|ec2| ec2.eni_id.as_ref());
+        let known = recorded.or(match &memory.creation {
+            Creation::Answered(id) => Some(id),
+            Creation::Unknown | Creation::Untried | Creation::Unanswered(_) => None,
+        });
+        if let Some(id) = known {
+            if self.observed.snapshot.is_gone(id) {
+                self.push(Action::DropFinalizer {
+                    name: on.record.clone(),
+                });
+                return None;
+            }
+            self.look(memory, Look::Eni(id.clone(), on.uid.clone()));
+            return releasing(format!("asking EC2 whether {id} is gone"));
+        }
+        // A call may have created something that no read shows yet.
+        let last_call = match &memory.creation {
+            Creation::Untried => None,
+            Creation::Unanswered(at) => Some(*at),
+            Creation::Unknown | Creation::Answered(_) => Some(self.observed.leading_since),
+        };
+        let searched = |since| memory.searched.is_some_and(|at| at >= since);
+        match last_call.map(|at| at + self.observed.grace) {
+            Some(settled) if settled > now => {
+                self.wake(settled);
+                releasing("waiting until EC2 shows what was created last".to_owned())
+            }
+            Some(settled) if !searched(settled) => {
+                self.push(Action::Look(Look::Record(on.uid.clone())));
+                releasing("asking EC2 whether anything is left".to_owned())
+            }
+            Some(_) | None => {
+                self.push(Action::DropFinalizer {
+                    name: on.record.clone(),
+                });
+                progressing("gone")
+            }
+        }
+    }
+}
+
+fn releasing(message: String) -> Option<Note> {
+    Some(Note {
+        reason: reason::RELEASING,
+        message,
+    })
+}

@@ -1,0 +1,231 @@
+//! The loop: for each node that is due, look at what is known, plan, apply, until nothing is left.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use eniway_api::{Ec2State, NodeEniAttachment, VpcId, mark};
+use futures::future::join_all;
+use jiff::Timestamp;
+use tracing::{Instrument as _, info_span, warn};
+
+use crate::{
+    action::Action,
+    apply::{Chain, Outcome, soon},
+    controller::Controller,
+    desired::{Declared, Desired, Inputs, desired},
+    kubernetes::age,
+    plan::{Agent, Now, Observed, Plan, plan},
+    status::NodeTally,
+};
+
+/// How many nodes are worked on at once.
+pub(crate) const PARALLEL: usize = 64;
+/// More rounds than any node needs in a row; a loop beyond that yields to others.
+const ROUNDS: usize = 32;
+/// An agent that has not renewed its lease for so long is silent.
+const SILENT: Duration = Duration::from_secs(300);
+
+impl Controller {
+    /// Works on one node and says when to come back.
+    pub(crate) async fn reconcile(&self, node: &str) -> Option<Instant> {
+        let begun = self.now();
+        let span = info_span!("reconcile", node);
+        let (again, ok) = self.rounds(node).instrument(span).await;
+        self.metrics.reconciled(ok, self.now() - begun);
+        again
+    }
+
+    async fn rounds(&self, node: &str) -> (Option<Instant>, bool) {
+        for _ in 0..ROUNDS {
+            // The whole read makes every node due once there is enough to decide by.
+            let (true, Some(vpc)) = (self.may_decide(), self.vpc()) else {
+                return (None, true);
+            };
+            let agent = self.agent(node).await;
+            let plan = self.think(node, &vpc, agent);
+            if plan.actions.is_empty() || !self.may_act() {
+                return (plan.wake, true);
+            }
+            let outcomes = join_all(plan.actions.iter().map(|action| self.apply(action))).await;
+            let failed = outcomes.contains(&Outcome::Failed);
+            let done =
+                plan.actions.iter().zip(&outcomes).any(|(action, outcome)| {
+                    action.changes_something() && *outcome == Outcome::Done
+                });
+            if failed {
+                return (Some(soon(self.now())), false);
+            }
+            if !done {
+                // Held: plan once more for the time of waking and the words of the conditions.
+                let after = self.think(node, &vpc, agent);
+                let reports: Vec<_> = after
+                    .actions
+                    .iter()
+                    .filter(|action| matches!(action, Action::Report { .. }))
+                    .collect();
+                let refused = plan.actions.iter().any(Action::changes_something);
+                if refused && !reports.is_empty() {
+                    join_all(reports.into_iter().map(|action| self.apply(action))).await;
+                }
+                return (after.wake, !refused);
+            }
+        }
+        (Some(soon(self.now())), true)
+    }
+
+    /// What the node should have, and what to do about it.
+    fn think(&self, node: &str, vpc: &VpcId, agent: Agent) -> Plan {
+        let now = Now {
+            monotonic: self.now(),
+            wall: Timestamp::now(),
+        };
+        // One lock for choosing and promising: two nodes never take the last address together.
+        let mut cache = self.cache();
+        let records = cache.records_of_node(node);
+        let declared: Vec<Declared> = cache.node_enis.values().cloned().collect();
+        let promised = cache.promised();
+        let snapshot = self.snapshot();
+        let desired = desired(Inputs {
+            node: cache.nodes.get(node),
+            declared: &declared,
+            records: &records,
+            snapshot: &snapshot,
+            vpc,
+            promised: &promised,
+        });
+        for wish in &desired.wishes {
+            if cache.records.get(&wish.record).is_none() {
+                cache.promise(wish.record.clone(), wish.spec.subnet_id.clone());
+            }
+        }
+        drop(cache);
+        let memories = {
+            let mut all = self.memories();
+            for record in &records {
+                notice_detaching(&mut all, record, &snapshot, now.monotonic);
+            }
+            let uids = records.iter().filter_map(|r| r.metadata.uid.clone());
+            uids.filter_map(|uid| all.get(&uid).map(|memory| (uid, memory.clone())))
+                .collect::<BTreeMap<_, _>>()
+        };
+        let plan = plan(
+            &desired,
+            Observed {
+                records: &records,
+                snapshot: &snapshot,
+                memories: &memories,
+                agent,
+                cluster: &self.cluster,
+                grace: self.config.timing.grace,
+                leading_since: self.leadership.borrow().since.unwrap_or(now.monotonic),
+            },
+            now,
+        );
+        drop(snapshot);
+        self.tally(node, &declared, &desired);
+        plan
+    }
+
+    /// Keeps what the node says of each NodeENI, and has the status of those that it concerns written.
+    fn tally(&self, node: &str, declared: &[Declared], desired: &Desired) {
+        let mut tallies = self.tallies();
+        for one in declared {
+            let Declared::Readable(node_eni) = one else {
+                continue;
+            };
+            let uid = one.uid();
+            let problem = desired
+                .problems
+                .iter()
+                .find(|problem| problem.node_eni == uid);
+            let new = desired
+                .matching
+                .iter()
+                .any(|matching| matching == uid)
+                .then(|| {
+                    let wishes = desired
+                        .wishes
+                        .iter()
+                        .filter(|wish| wish.spec.node_eni.uid == uid)
+                        .count();
+                    NodeTally {
+                        desired: u32::try_from(wishes).unwrap_or(u32::MAX),
+                        problem: problem.cloned(),
+                    }
+                });
+            let nodes = tallies.entry(uid.to_owned()).or_default();
+            let changed = nodes.get(node) != new.as_ref();
+            match new {
+                Some(new) => nodes.insert(node.to_owned(), new),
+                None => nodes.remove(node),
+            };
+            if changed {
+                let name = node_eni.metadata.name.clone().unwrap_or_default();
+                self.node_enis.add(name, self.now());
+            }
+        }
+    }
+
+    /// Whether the node's agent lives. Asked only when a release depends on it.
+    async fn agent(&self, node: &str) -> Agent {
+        let records = self.cache().records_of_node(node);
+        if !records.iter().any(|record| awaits_release(record)) {
+            return Agent::Alive;
+        }
+        let name = mark::agent_lease(node);
+        match self.kubernetes.lease(&self.config.namespace, &name).await {
+            Ok(None) => Agent::Never,
+            Ok(Some(lease)) => match lease.renewed {
+                Some(renewed) if age(renewed, Timestamp::now()) < SILENT => Agent::Alive,
+                _ => Agent::Silent,
+            },
+            Err(error) => {
+                warn!(error = %Chain(&error), "Lease was not read, waiting for the agent");
+                Agent::Alive
+            }
+        }
+    }
+}
+
+fn awaits_release(record: &Arc<NodeEniAttachment>) -> bool {
+    let status = record.status.as_ref();
+    let released = status
+        .and_then(|status| status.node.as_ref())
+        .is_some_and(|node| node.released);
+    let attached = status
+        .and_then(|status| status.ec2.as_ref())
+        .is_some_and(|ec2| {
+            matches!(
+                ec2.state,
+                Ec2State::Available | Ec2State::Attaching | Ec2State::Attached
+            )
+        });
+    record.metadata.deletion_timestamp.is_some() && !released && attached
+}
+
+/// Starts the clock of a detachment when it is first seen.
+fn notice_detaching(
+    memories: &mut BTreeMap<String, crate::memory::Memory>,
+    record: &NodeEniAttachment,
+    snapshot: &eniway_ec2::Snapshot,
+    now: Instant,
+) {
+    let Some(uid) = &record.metadata.uid else {
+        return;
+    };
+    let detaching = snapshot.of_record(uid).any(|eni| {
+        eni.attachment
+            .as_ref()
+            .is_some_and(|a| a.state == eniway_ec2::AttachmentState::Detaching)
+    });
+    if detaching {
+        let memory = memories.entry(uid.clone()).or_default();
+        memory.detaching_since.get_or_insert(now);
+    } else if let Some(memory) = memories.get_mut(uid) {
+        memory.detaching_since = None;
+        memory.forced = false;
+    }
+}

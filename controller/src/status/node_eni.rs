@@ -1,0 +1,248 @@
+//! The status of a NodeENI: counts, conditions, and the list that users of J know.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use eniway_api::{
+    AttachmentSummary, Ec2State, NodeEni, NodeEniAttachment, NodeEniStatus, NodePhase,
+    conditions::{DPDK, READY, reason},
+};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use super::condition;
+use crate::desired::Problem;
+
+/// How many attachments the list holds; etcd takes about 5,000 and every change rewrites all.
+const LISTED: usize = 1000;
+
+/// What one node says about one NodeENI.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeTally {
+    pub desired: u32,
+    pub problem: Option<Problem>,
+}
+
+/// What a NodeENI's status is made of.
+#[derive(Clone, Copy)]
+pub struct Situation<'a> {
+    pub node_eni: &'a NodeEni,
+    /// By node; only nodes that it selects.
+    pub nodes: &'a BTreeMap<String, NodeTally>,
+    /// Its records, by name.
+    pub records: &'a [Arc<NodeEniAttachment>],
+    /// J's controller renews its lease.
+    pub other_controller: bool,
+    /// Interfaces listed in the old status that are not ours.
+    pub foreign: &'a [AttachmentSummary],
+    pub now: Timestamp,
+}
+
+/// Whether EC2 reports the record's interface as attached.
+#[must_use]
+pub fn attached(record: &NodeEniAttachment) -> bool {
+    let ec2 = record
+        .status
+        .as_ref()
+        .and_then(|status| status.ec2.as_ref());
+    ec2.is_some_and(|ec2| ec2.state == Ec2State::Attached)
+}
+
+fn ready(record: &NodeEniAttachment) -> bool {
+    let node = record
+        .status
+        .as_ref()
+        .and_then(|status| status.node.as_ref());
+    attached(record)
+        && node.is_some_and(|node| matches!(node.phase, NodePhase::Ready | NodePhase::InPod))
+}
+
+/// The status to write.
+#[must_use]
+pub fn node_eni(situation: Situation<'_>) -> NodeEniStatus {
+    let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let live = || {
+        situation
+            .records
+            .iter()
+            .filter(|record| record.metadata.deletion_timestamp.is_none())
+    };
+    let mut status = NodeEniStatus {
+        observed_generation: situation.node_eni.metadata.generation,
+        nodes: count(situation.nodes.len()),
+        desired: situation.nodes.values().map(|node| node.desired).sum(),
+        attached: count(live().filter(|record| attached(record)).count()),
+        ready: count(live().filter(|record| ready(record)).count()),
+        ..NodeEniStatus::default()
+    };
+    let old = situation.node_eni.status.as_ref();
+    let old_conditions = old.map(|old| old.conditions.as_slice()).unwrap_or_default();
+    let (is_ready, why, message) = summary(situation, &status);
+    status.conditions.push(condition(
+        old_conditions,
+        READY,
+        is_ready,
+        why,
+        message,
+        situation.node_eni.metadata.generation,
+        situation.now,
+    ));
+    status.conditions.extend(dpdk(situation, old_conditions));
+    let mut all: Vec<_> = situation.foreign.to_vec();
+    let mut records: Vec<_> = situation.records.iter().collect();
+    records.sort_by_key(|record| (record.spec.node_name.clone(), record.spec.position));
+    let old_list = old
+        .map(|old| old.attachments.as_slice())
+        .unwrap_or_default();
+    all.extend(
+        records
+            .into_iter()
+            .map(|record| entry(record, old_list, situation.now)),
+    );
+    status.attachments_truncated = all.len() > LISTED;
+    all.truncate(LISTED);
+    status.attachments = all;
+    status
+}
+
+fn summary(situation: Situation<'_>, counts: &NodeEniStatus) -> (bool, &'static str, String) {
+    if situation.node_eni.metadata.deletion_timestamp.is_some() {
+        let left = situation.records.len();
+        return (
+            false,
+            reason::RELEASING,
+            format!("{left} interfaces are left"),
+        );
+    }
+    if situation.other_controller {
+        let text = "nodeeni-controller renews its lease in this cluster: eniway changes nothing \
+                    until it is uninstalled";
+        return (false, reason::OTHER_CONTROLLER_ACTIVE, text.to_owned());
+    }
+    let mut problems = situation
+        .nodes
+        .values()
+        .filter_map(|node| node.problem.as_ref());
+    if let Some(problem) = problems.next() {
+        let more = problems.count();
+        let text = match more {
+            0 => problem.message.clone(),
+            more => format!("{} (and {more} more nodes)", problem.message),
+        };
+        return (false, problem.reason, text);
+    }
+    if counts.nodes == 0 {
+        let text = "no node has the labels of nodeSelector";
+        return (false, reason::NO_MATCHING_NODES, text.to_owned());
+    }
+    let progress = format!(
+        "{} of {} interfaces are attached, {} are ready",
+        counts.attached, counts.desired, counts.ready
+    );
+    if counts.ready >= counts.desired {
+        return (true, reason::READY, progress);
+    }
+    // What a record complains about says more than a count.
+    let complaint = situation
+        .records
+        .iter()
+        .filter_map(|record| {
+            let conditions = &record.status.as_ref()?.conditions;
+            let ready = conditions
+                .iter()
+                .find(|condition| condition.type_ == READY)?;
+            let spoken = ready.status != "True" && ready.reason != reason::PROGRESSING;
+            spoken.then_some((record, ready))
+        })
+        .min_by_key(|(_, ready)| (ready.reason == reason::AGENT_SILENT, ready.reason.clone()));
+    match complaint {
+        None => (false, reason::PROGRESSING, progress),
+        Some((record, ready)) => (
+            false,
+            known(&ready.reason),
+            format!("{progress}; {}: {}", record.spec.node_name, ready.message),
+        ),
+    }
+}
+
+/// The reason of a record's condition, as one of ours.
+fn known(text: &str) -> &'static str {
+    [
+        reason::RELEASING,
+        reason::INSTANCE_PENDING,
+        reason::INSTANCE_LIMIT_REACHED,
+        reason::NO_FREE_DEVICE_INDEX,
+        reason::SUBNET_FULL,
+        reason::SUBNET_NOT_FOUND,
+        reason::SECURITY_GROUP_NOT_FOUND,
+        reason::SUBNET_IN_OTHER_ZONE,
+        reason::THROTTLED,
+        reason::EC2_UNAVAILABLE,
+        reason::NOT_AUTHORIZED,
+        reason::INVALID_REQUEST,
+        reason::AGENT_SILENT,
+        reason::AGENT_TOO_OLD,
+        reason::NODE_FAILED,
+    ]
+    .into_iter()
+    .find(|known| *known == text)
+    .unwrap_or(reason::PROGRESSING)
+}
+
+fn dpdk(situation: Situation<'_>, old: &[Condition]) -> Option<Condition> {
+    let spec = &situation.node_eni.spec;
+    let asked = spec.wants_dpdk() || spec.dpdk_resource_name.is_some();
+    asked.then(|| {
+        condition(
+            old,
+            DPDK,
+            false,
+            reason::DPDK_NOT_AVAILABLE,
+            "this release attaches the interface and leaves it with the kernel's driver".to_owned(),
+            situation.node_eni.metadata.generation,
+            situation.now,
+        )
+    })
+}
+
+fn entry(
+    record: &NodeEniAttachment,
+    old: &[AttachmentSummary],
+    now: Timestamp,
+) -> AttachmentSummary {
+    let status = record.status.as_ref();
+    let ec2 = status.and_then(|status| status.ec2.as_ref());
+    let node = status.and_then(|status| status.node.as_ref());
+    let mut entry = AttachmentSummary {
+        node_id: record.spec.node_name.clone(),
+        instance_id: Some(record.spec.instance_id.clone()),
+        eni_id: ec2.and_then(|ec2| ec2.eni_id.clone()),
+        attachment_id: ec2.and_then(|ec2| ec2.attachment_id.clone()),
+        subnet_id: Some(record.spec.subnet_id.clone()),
+        subnet_cidr: ec2
+            .and_then(|ec2| ec2.subnet_cidrs.first())
+            .map(ToString::to_string),
+        mtu: node.and_then(|node| node.mtu),
+        device_index: ec2.and_then(|ec2| ec2.device_index),
+        status: match ec2.map(|ec2| ec2.state) {
+            None | Some(Ec2State::Planned) => "",
+            Some(Ec2State::Available | Ec2State::Deleted) => "detached",
+            Some(Ec2State::Attaching) => "attaching",
+            Some(Ec2State::Attached) => "attached",
+            Some(Ec2State::Detaching) => "detaching",
+        }
+        .to_owned(),
+        ..AttachmentSummary::default()
+    };
+    // The old time stands while nothing else changed.
+    let before = old.iter().find(|old| {
+        old.node_id == entry.node_id
+            && old.instance_id == entry.instance_id
+            && old.subnet_id == entry.subnet_id
+    });
+    let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
+    entry.last_updated = before.and_then(|old| old.last_updated.clone());
+    if before != Some(&entry) || entry.last_updated.is_none() {
+        entry.last_updated = Some(Time(now));
+    }
+    entry
+}

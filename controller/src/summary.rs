@@ -1,0 +1,171 @@
+//! Writes what became of each NodeENI, and keeps its finalizer while records of it exist.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use eniway_api::{AttachmentSummary, NodeEni, NodeEniStatus, mark};
+use eniway_ec2::Snapshot;
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+use tracing::{debug, info, warn};
+
+use crate::{
+    apply::Chain,
+    controller::Controller,
+    desired::Declared,
+    status::{Situation, node_eni},
+};
+
+/// The list is large and every change rewrites all of it.
+const LIST_PAUSE: Duration = Duration::from_secs(5);
+
+/// When what was written last.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    status: BTreeMap<String, Instant>,
+    list: BTreeMap<String, Instant>,
+}
+
+impl Controller {
+    /// Writes statuses as they become due. Never ends.
+    pub(crate) async fn summarize(&self) {
+        let mut written = Written::default();
+        loop {
+            let name = self.node_enis.next().await;
+            let again = self.summarize_one(&name, &mut written).await;
+            self.node_enis.done(name, again);
+        }
+    }
+
+    async fn summarize_one(&self, name: &str, written: &mut Written) -> Option<Instant> {
+        let now = self.now();
+        if !self.may_decide() {
+            return None;
+        }
+        if let Some(last) = written.status.get(name)
+            && now < *last + self.config.timing.status
+        {
+            return Some(*last + self.config.timing.status);
+        }
+        let declared = self.cache().node_enis.get(name).cloned();
+        let Some(Declared::Readable(node_eni)) = declared else {
+            written.status.remove(name);
+            written.list.remove(name);
+            return None;
+        };
+        match self.write_summary(&node_eni, written, now).await {
+            Ok(again) => again,
+            Err(error) if error.is_outdated() => {
+                debug!(error = %Chain(&error), "NodeENI has changed");
+                Some(now + Duration::from_millis(200))
+            }
+            Err(error) => {
+                warn!(error = %Chain(&error), "Status was not written, trying again");
+                Some(now + Duration::from_secs(2))
+            }
+        }
+    }
+
+    async fn write_summary(
+        &self,
+        object: &NodeEni,
+        written: &mut Written,
+        now: Instant,
+    ) -> Result<Option<Instant>, crate::kubernetes::Error> {
+        let name = object.name_any();
+        let uid = object.uid().unwrap_or_default();
+        let other_controller = self.other_controller.load(Ordering::Relaxed);
+        let records: Vec<_> = self
+            .cache()
+            .records
+            .values()
+            .filter(|record| record.spec.node_eni.uid == uid)
+            .map(Arc::clone)
+            .collect();
+        let ours = object
+            .finalizers()
+            .iter()
+            .any(|finalizer| finalizer == mark::FINALIZER_NODE_ENI);
+        let deleting = object.metadata.deletion_timestamp.is_some();
+        if !other_controller && deleting && records.is_empty() {
+            if ours {
+                self.kubernetes
+                    .set_node_eni_finalizer(object, false)
+                    .await?;
+                info!(node_eni = name, "Let the NodeENI go");
+            }
+            self.tallies().remove(&uid);
+            return Ok(None);
+        }
+        if !other_controller && !deleting && !ours {
+            self.kubernetes.set_node_eni_finalizer(object, true).await?;
+        }
+        let nodes = self.tallies().get(&uid).cloned().unwrap_or_default();
+        let foreign = foreign(object, &self.snapshot());
+        let mut status = node_eni(Situation {
+            node_eni: object,
+            nodes: &nodes,
+            records: &records,
+            other_controller,
+            foreign: &foreign,
+            now: Timestamp::now(),
+        });
+        let old = object.status.clone().unwrap_or_default();
+        let mut again = None;
+        if other_controller {
+            // The list is J's while J is at work.
+            status.attachments.clear();
+            status.attachments_truncated = false;
+            if same_words(&old, &status) {
+                return Ok(None);
+            }
+        } else {
+            let due = written.list.get(&name).map(|last| *last + LIST_PAUSE);
+            if status.attachments != old.attachments {
+                match due {
+                    Some(due) if now < due => {
+                        status.attachments.clone_from(&old.attachments);
+                        status.attachments_truncated = old.attachments_truncated;
+                        again = Some(due);
+                    }
+                    _ => {
+                        written.list.insert(name.clone(), now);
+                    }
+                }
+            }
+            if status == old {
+                return Ok(again);
+            }
+        }
+        self.kubernetes.report_node_eni(object, &status).await?;
+        written.status.insert(name, now);
+        Ok(again)
+    }
+}
+
+/// Listed interfaces that are on an instance and not ours: J's, which stay listed.
+fn foreign(object: &NodeEni, snapshot: &Snapshot) -> Vec<AttachmentSummary> {
+    let Some(status) = &object.status else {
+        return Vec::new();
+    };
+    status
+        .attachments
+        .iter()
+        .filter(|entry| {
+            entry.eni_id.as_ref().is_some_and(|id| {
+                snapshot.eni(id).is_none()
+                    && snapshot
+                        .instances()
+                        .any(|instance| instance.interfaces.iter().any(|place| place.eni == *id))
+            })
+        })
+        .cloned()
+        .collect()
+}
+
+fn same_words(old: &NodeEniStatus, new: &NodeEniStatus) -> bool {
+    old.conditions == new.conditions && old.observed_generation == new.observed_generation
+}
