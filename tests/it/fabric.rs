@@ -1,10 +1,10 @@
 //! The VPC of the lab: it carries what AWS would carry, and stops what AWS would stop.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::time::Duration;
 
 use lab::fabric::Reason;
-use lab::{Attached, Config, Lab};
+use lab::{Attached, Config, Lab, Namespace};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -175,9 +175,24 @@ fn a_detached_interface_disappears_and_a_terminated_instance_takes_its_node_down
 fn the_metadata_service_answers_on_the_node() {
     let (lab, attached) = lab_with_an_interface();
     let node = lab.in_node("node1").unwrap();
-    let script = "token=$(busybox nc 169.254.169.254 80 <<E\nPUT /latest/api/token HTTP/1.0\nX-aws-ec2-metadata-token-ttl-seconds: 60\n\nE\n)\n\
-        token=$(printf %s \"$token\" | tail -n1)\n\
-        printf 'GET /latest/meta-data/network/interfaces/macs/ HTTP/1.0\\r\\nX-aws-ec2-metadata-token: %s\\r\\n\\r\\n' \"$token\" | busybox nc 169.254.169.254 80";
-    let answer = node.command("sh").args(["-c", script]).read().unwrap();
+    let token = http(
+        &node,
+        "PUT /latest/api/token",
+        "X-aws-ec2-metadata-token-ttl-seconds: 60",
+    );
+    let macs = "GET /latest/meta-data/network/interfaces/macs/";
+    let answer = http(&node, macs, &format!("X-aws-ec2-metadata-token: {token}"));
     assert!(answer.contains(&attached.interface.mac), "{answer}");
+}
+
+/// The body of the metadata service's answer.
+fn http(node: &Namespace, line: &str, header: &str) -> String {
+    let mut connection = node.tcp_connect("169.254.169.254:80").unwrap();
+    let request = format!(
+        "{line} HTTP/1.1\r\nHost: imds\r\nConnection: close\r\nContent-Length: 0\r\n{header}\r\n\r\n"
+    );
+    connection.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
 }

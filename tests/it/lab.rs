@@ -234,3 +234,31 @@ fn traces(id: &str) -> Vec<String> {
         .map(|cgroup| cgroup.display().to_string());
     processes.chain(folders).chain(cgroups).collect()
 }
+
+/// Needs root.
+#[test]
+fn a_node_can_join_a_lab_that_runs() {
+    let lab = start(Config::bare(1));
+    let second = lab::NodeConfig::new(2, lab::NodeKind::Bare).label("ng", "multi-eni");
+    lab.add_node(&second, &|_| ()).unwrap();
+    let names = lab
+        .kubectl(&["get", "nodes", "-l", "ng=multi-eni", "-o", "name"])
+        .unwrap();
+    assert_eq!(names, "node/node2\n");
+    lab.attach_interface("node2", "multus-b", 1).unwrap();
+    let hold = lab.hold();
+    let shell = hold
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("node2"))
+        .unwrap()
+        .trim();
+    let output = Command::new("sh")
+        .args(["-c", &format!("echo hostname | {shell}")])
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "node2\n",
+        "{output:?}"
+    );
+}

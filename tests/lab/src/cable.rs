@@ -56,7 +56,7 @@ impl Cabling {
             | What::AddressesChanged(_)
             | What::AttributeChanged { .. } => {}
         }
-        self.switch.set_network(network_of(&self.server));
+        self.switch.refresh(|| network_of(&self.server));
     }
 
     fn attach(&mut self, plug: &Plug) {

@@ -12,7 +12,7 @@ use ec2_sim::{
 use jiff::Timestamp;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::config::{Config, REGION};
+use crate::config::{Config, NodeConfig, REGION};
 use crate::control_plane::GATEWAY;
 use crate::error::Error;
 use crate::fabric::{self, Network, PortId};
@@ -110,6 +110,13 @@ impl Cloud {
         let instance = InstanceId::parse(instance).map_err(failed)?;
         let _on_runtime = self.runtime().enter();
         ec2_sim::imds::serve(&self.server, instance, listener).map_err(failed)
+    }
+
+    /// Starts the instance of one more node.
+    pub(crate) fn add_node(&self, node: &NodeConfig) -> Result<(), Error> {
+        let spec = instance_of(node)?;
+        self.server
+            .with_world(|world, now| world.add_instance(spec, now).map(drop).map_err(failed))
     }
 
     /// Starts one more instance, as if it had run for long; gives it and its primary interface,
@@ -288,19 +295,23 @@ fn world(config: &Config) -> Result<World, Error> {
             tags: name_tag(group),
         });
     }
-    let [(_, nodes_group), _] = SECURITY_GROUPS;
     for node in &config.nodes {
-        let subnet = SubnetId::parse(node.subnet().id).map_err(failed)?;
-        spec.instances.push(InstanceSpec {
-            id: Some(InstanceId::parse(&node.instance).map_err(failed)?),
-            private_ip: Some(node.address()),
-            mac: Some(node.mac()),
-            security_groups: vec![GroupId::parse(nodes_group).map_err(failed)?],
-            tags: name_tag(&node.name),
-            ..InstanceSpec::new(&node.instance_type, &subnet)
-        });
+        spec.instances.push(instance_of(node)?);
     }
     spec.build(Timestamp::now()).map_err(failed)
+}
+
+fn instance_of(node: &NodeConfig) -> Result<InstanceSpec, Error> {
+    let subnet = SubnetId::parse(node.subnet().id).map_err(failed)?;
+    let [(_, group), _] = SECURITY_GROUPS;
+    Ok(InstanceSpec {
+        id: Some(InstanceId::parse(&node.instance).map_err(failed)?),
+        private_ip: Some(node.address()),
+        mac: Some(node.mac()),
+        security_groups: vec![GroupId::parse(group).map_err(failed)?],
+        tags: name_tag(&node.name),
+        ..InstanceSpec::new(&node.instance_type, &subnet)
+    })
 }
 
 fn name_tag(name: &str) -> BTreeMap<String, String> {

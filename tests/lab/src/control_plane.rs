@@ -1,5 +1,6 @@
 //! etcd, the API server and, where wanted, controller manager and scheduler, in the outer namespaces.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -317,12 +318,19 @@ fn credentials(
          scheduler-token,system:kube-scheduler,scheduler\n",
     );
     let inside = ControlPlane::url_inside();
-    for node in &config.nodes {
-        let name = &node.name;
+    // The file is read once: nodes that come later must be in it, too.
+    let later = (1..=9).map(|number| format!("node{number}"));
+    let names: BTreeSet<String> = config
+        .nodes
+        .iter()
+        .map(|node| node.name.clone())
+        .chain(later)
+        .collect();
+    for name in names {
         tokens.push_str(&format!(
             "{name}-token,system:node:{name},{name},system:nodes\n"
         ));
-        pki.kubeconfig(name, &inside, &format!("{name}-token"))?;
+        pki.kubeconfig(&name, &inside, &format!("{name}-token"))?;
     }
     pki.write("tokens.csv", &tokens)?;
     pki.kubeconfig("kcm", &inside, "kcm-token")?;

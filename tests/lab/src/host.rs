@@ -44,7 +44,7 @@ impl Host {
         let holder = Holder::new(name, Some(outer))?;
         let inside = holder.namespace();
         let (instance, interface) = cloud.add_instance(name, subnet)?;
-        switch.set_network(cloud.network());
+        switch.refresh(|| cloud.network());
         let eni = port(&interface.id);
         let address = *interface
             .addresses

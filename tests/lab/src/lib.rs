@@ -17,6 +17,7 @@
 
 mod cable;
 mod cgroup;
+mod clients;
 mod cloud;
 mod component;
 mod config;
@@ -31,6 +32,7 @@ mod node;
 mod nodes;
 mod packet;
 mod pki;
+mod region;
 mod requirements;
 mod state;
 mod switch;
@@ -42,14 +44,16 @@ pub mod images;
 pub mod vpc;
 pub mod wait;
 
+pub use clients::Kubeconfigs;
 pub use cloud::SECURITY_GROUPS;
 pub use config::{Config, NodeConfig, NodeKind, REGION};
 pub use control_plane::GATEWAY;
 pub use error::{Chain, Error};
 pub use host::Host;
 pub use images::write_image;
-pub use lab::{Attached, Kubeconfigs, Lab};
+pub use lab::Lab;
 pub use namespace::{Command, Namespace};
+pub use region::Attached;
 pub use requirements::{Requirement, missing, requirements};
 pub use state::sweep;
 pub use wire::Wire;

@@ -211,6 +211,11 @@ impl Holder {
     pub(crate) fn namespace(&self) -> &Namespace {
         &self.namespace
     }
+
+    /// The process that has the namespaces, as the host counts.
+    pub(crate) fn pid(&self) -> u32 {
+        self.init.id()
+    }
 }
 
 impl Drop for Holder {

@@ -74,6 +74,12 @@ impl Node {
         self.holder.namespace()
     }
 
+    /// The command that opens a shell on it from the host.
+    pub(crate) fn shell(&self) -> String {
+        let pid = self.holder.pid();
+        format!("nsenter -t {pid} --mount --net --uts --pid=/proc/{pid}/ns/pid_for_children sh")
+    }
+
     /// Plugs `eth0` into the bridge and gives it its address.
     fn connect(&self, outer: &Namespace) -> Result<(), Error> {
         let config = &self.config;

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::cloud::Cloud;
-use crate::config::{Config, NodeConfig, NodeKind};
+use crate::config::{NodeConfig, NodeKind};
 use crate::control_plane::ControlPlane;
 use crate::error::Error;
 use crate::images;
@@ -25,40 +25,17 @@ const READY: Duration = Duration::from_secs(90);
 pub(crate) struct Nodes(Mutex<BTreeMap<String, Node>>);
 
 impl Nodes {
-    /// Boots every node of `config` and waits until Kubernetes calls it ready.
-    pub(crate) fn start(
-        &self,
-        config: &Config,
-        outer: &Namespace,
-        state: &State,
-        plane: &ControlPlane,
-        cloud: &Cloud,
-        kubelet: Option<&PathBuf>,
-    ) -> Result<(), Error> {
-        let images = match kubelet {
-            Some(_) => {
-                let base = images::write_base(&state.folder().join("image"))?;
-                base.into_iter()
-                    .chain(config.images.iter().cloned())
-                    .collect()
-            }
-            None => Vec::new(),
-        };
-        let (images, context) = (
-            &images,
-            &Context {
-                outer,
-                state,
-                plane,
-                cloud,
-            },
-        );
+    /// Boots the nodes side by side and waits until Kubernetes calls each ready.
+    pub(crate) fn start(&self, nodes: &[NodeConfig], context: Context<'_>) -> Result<(), Error> {
+        let mut images = Vec::new();
+        if context.kubelet.is_some() {
+            images = images::write_base(&context.state.folder().join("image"))?;
+            images.extend_from_slice(context.images);
+        }
+        let images = &images;
         thread::scope(|scope| {
-            let booting: Vec<_> = config
-                .nodes
-                .iter()
-                .map(|node| scope.spawn(move || context.start(node, kubelet, images)))
-                .collect();
+            let boot = |node| scope.spawn(move || context.start(node, images));
+            let booting: Vec<_> = nodes.iter().map(boot).collect();
             for thread in booting {
                 let node = thread
                     .join()
@@ -67,17 +44,13 @@ impl Nodes {
             }
             Ok::<(), Error>(())
         })?;
-        for node in config
-            .nodes
+        nodes
             .iter()
             .filter(|node| node.kind == NodeKind::Kubelet)
-        {
-            self.wait_until_ready(&node.name, context)?;
-        }
-        Ok(())
+            .try_for_each(|node| self.wait_until_ready(&node.name, context))
     }
 
-    fn wait_until_ready(&self, name: &str, context: &Context<'_>) -> Result<(), Error> {
+    fn wait_until_ready(&self, name: &str, context: Context<'_>) -> Result<(), Error> {
         let condition = "jsonpath={.status.conditions[?(@.type=='Ready')].status}";
         wait::until(&format!("{name} is Ready"), READY, || {
             if let Some(ended) = self.lock().get_mut(name).and_then(Node::ended) {
@@ -99,14 +72,28 @@ impl Nodes {
 
     /// The namespaces of a node.
     pub(crate) fn namespace(&self, name: &str) -> Result<Namespace, Error> {
+        self.find(name, |node| node.namespace().clone())
+    }
+
+    /// What a node was made from.
+    pub(crate) fn config(&self, name: &str) -> Result<NodeConfig, Error> {
+        self.find(name, |node| node.config.clone())
+    }
+
+    fn find<T>(&self, name: &str, look: impl FnOnce(&Node) -> T) -> Result<T, Error> {
         let nodes = self.lock();
-        nodes
-            .get(name)
-            .map(|node| node.namespace().clone())
-            .ok_or_else(|| Error::NoNode {
-                name: name.to_owned(),
-                known: nodes.keys().cloned().collect::<Vec<_>>().join(" "),
-            })
+        nodes.get(name).map(look).ok_or_else(|| Error::NoNode {
+            name: name.to_owned(),
+            known: nodes.keys().cloned().collect::<Vec<_>>().join(" "),
+        })
+    }
+
+    /// The command that opens a shell on each node.
+    pub(crate) fn shells(&self) -> Vec<(String, String)> {
+        self.lock()
+            .iter()
+            .map(|(name, node)| (name.clone(), node.shell()))
+            .collect()
     }
 
     /// Makes an image archive known to every node that runs pods.
@@ -139,24 +126,24 @@ impl Nodes {
 }
 
 /// What every node needs of the lab.
-struct Context<'a> {
-    outer: &'a Namespace,
-    state: &'a State,
-    plane: &'a ControlPlane,
-    cloud: &'a Cloud,
+#[derive(Clone, Copy)]
+pub(crate) struct Context<'a> {
+    pub(crate) outer: &'a Namespace,
+    pub(crate) state: &'a State,
+    pub(crate) plane: &'a ControlPlane,
+    pub(crate) cloud: &'a Cloud,
+    /// Archives that are imported besides the lab's own.
+    pub(crate) images: &'a [PathBuf],
+    /// The program, where a node has one.
+    pub(crate) kubelet: Option<&'a Path>,
 }
 
 impl Context<'_> {
-    fn start(
-        &self,
-        config: &NodeConfig,
-        kubelet: Option<&PathBuf>,
-        images: &[PathBuf],
-    ) -> Result<Node, Error> {
+    fn start(self, config: &NodeConfig, images: &[PathBuf]) -> Result<Node, Error> {
         let mut node = Node::boot(config, self.outer, self.state, self.cloud)?;
-        match (config.kind, kubelet) {
+        match (config.kind, self.kubelet) {
             (NodeKind::Kubelet, Some(kubelet)) => {
-                node.run_kubelet(kubelet, images, &self.plane.pki, self.state)?
+                node.run_kubelet(kubelet, images, &self.plane.pki, self.state)?;
             }
             (NodeKind::Kubelet | NodeKind::Bare, _) => self.register(config)?,
         }
@@ -164,7 +151,7 @@ impl Context<'_> {
     }
 
     /// Writes the `Node` object that a kubelet would write.
-    fn register(&self, config: &NodeConfig) -> Result<(), Error> {
+    fn register(self, config: &NodeConfig) -> Result<(), Error> {
         let manifest = node_object(config);
         let file = self.state.folder().join(&config.name).join("node.yaml");
         write_on_host(&file, &manifest)?;

@@ -9,6 +9,11 @@ const LONGEST: usize = 16 * 1024;
 /// Bytes before the EtherType, where a VLAN tag belongs.
 const ADDRESSES: usize = 12;
 
+/// `AF_PACKET` of linux/socket.h, in the width of an address's family.
+const FAMILY: libc::sa_family_t = 17;
+/// `ETH_P_ALL` of linux/if_ether.h, in the width of an address's protocol.
+const ALL_PROTOCOLS: u16 = 3;
+
 /// A raw socket on one interface.
 #[derive(Debug)]
 pub(crate) struct PacketSocket(OwnedFd);
@@ -19,7 +24,6 @@ impl PacketSocket {
     /// Must be called on a thread that is in the interface's network namespace.
     pub(crate) fn open(interface: &str) -> io::Result<Self> {
         let index = nix::net::if_::if_nametoindex(interface)?;
-        let protocol = libc::ETH_P_ALL as u16;
         // SAFETY: socket(2) takes no pointer. The protocol is set by bind, so nothing of another
         // interface is received before.
         let raw = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
@@ -28,12 +32,15 @@ impl PacketSocket {
         let socket = Self(unsafe { OwnedFd::from_raw_fd(raw) });
         socket.set(libc::PACKET_IGNORE_OUTGOING)?;
         socket.set(libc::PACKET_AUXDATA)?;
+        // The queue of an interface whose peer has just come up swallows frames until the kernel's
+        // link watch has run, which may take a second.
+        socket.set(libc::PACKET_QDISC_BYPASS)?;
         // SAFETY: a sockaddr_ll of zeros is a valid one.
         let mut address: libc::sockaddr_ll = unsafe { zeroed() };
-        address.sll_family = libc::AF_PACKET as u16;
-        address.sll_protocol = protocol.to_be();
-        address.sll_ifindex = index as i32;
-        let length = size_of::<libc::sockaddr_ll>() as u32;
+        address.sll_family = FAMILY;
+        address.sll_protocol = ALL_PROTOCOLS.to_be();
+        address.sll_ifindex = index.cast_signed();
+        let length = length_of::<libc::sockaddr_ll>();
         // SAFETY: the pointer is to a sockaddr_ll of that length, which outlives the call.
         check(unsafe { libc::bind(raw, (&raw const address).cast(), length) })?;
         Ok(socket)
@@ -66,7 +73,7 @@ impl PacketSocket {
         // SAFETY: all pointers in `message` are to buffers of the given lengths that outlive the call.
         let received =
             unsafe { libc::recvmsg(self.0.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) };
-        let length = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
+        let length = usize::try_from(received).map_err(|_negative| io::Error::last_os_error())?;
         frame.truncate(length);
         if let Some(tag) = vlan_tag(&message)
             && length >= ADDRESSES
@@ -78,7 +85,7 @@ impl PacketSocket {
 
     fn set(&self, option: i32) -> io::Result<()> {
         let on = 1_i32;
-        let length = size_of::<i32>() as u32;
+        let length = length_of::<i32>();
         // SAFETY: the pointer is to an int of that length, which outlives the call.
         check(unsafe {
             libc::setsockopt(
@@ -104,14 +111,16 @@ fn vlan_tag(message: &libc::msghdr) -> Option<[u8; 4]> {
     let mut header = unsafe { libc::CMSG_FIRSTHDR(message) };
     while !header.is_null() {
         // SAFETY: not null, so it points to a whole header inside the control buffer.
-        let (level, kind) = unsafe { ((*header).cmsg_level, (*header).cmsg_type) };
-        if level == libc::SOL_PACKET && kind == libc::PACKET_AUXDATA {
+        let libc::cmsghdr {
+            cmsg_level,
+            cmsg_type,
+            ..
+        } = unsafe { header.read_unaligned() };
+        if cmsg_level == libc::SOL_PACKET && cmsg_type == libc::PACKET_AUXDATA {
+            // SAFETY: `header` is one of the headers of `message`.
+            let data = unsafe { libc::CMSG_DATA(header) }.cast::<libc::tpacket_auxdata>();
             // SAFETY: a message of this kind carries one tpacket_auxdata, perhaps not aligned.
-            let data: libc::tpacket_auxdata = unsafe {
-                libc::CMSG_DATA(header)
-                    .cast::<libc::tpacket_auxdata>()
-                    .read_unaligned()
-            };
+            let data = unsafe { data.read_unaligned() };
             if data.tp_status & libc::TP_STATUS_VLAN_VALID != 0 {
                 let ([a, b], [c, d]) = (
                     data.tp_vlan_tpid.to_be_bytes(),
@@ -147,13 +156,20 @@ pub(crate) fn disable_offloads(interface: &str) -> io::Result<()> {
         let mut request: libc::ifreq = unsafe { zeroed() };
         let room = request.ifr_name.len() - 1;
         for (place, byte) in request.ifr_name[..room].iter_mut().zip(interface.bytes()) {
-            *place = byte as libc::c_char;
+            *place = libc::c_char::from_ne_bytes([byte]);
         }
         request.ifr_ifru.ifru_data = (&raw mut value).cast();
         // SAFETY: SIOCETHTOOL takes an ifreq whose data points to the command's struct; both outlive the call.
         check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) })?;
     }
     Ok(())
+}
+
+/// The length of a value in the kernel's words.
+fn length_of<T>() -> libc::socklen_t {
+    size_of::<T>()
+        .try_into()
+        .expect("what sockets are told is smaller than 4 GiB")
 }
 
 fn check(result: i32) -> io::Result<()> {

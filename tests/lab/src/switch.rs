@@ -45,8 +45,11 @@ struct Port {
 
 impl Switch {
     /// Takes over what EC2 says now.
-    pub(crate) fn set_network(&self, network: Network) {
-        self.lock().fabric.set_network(network);
+    ///
+    /// It is asked while others must wait, or an older answer could replace a newer one.
+    pub(crate) fn refresh(&self, network: impl FnOnce() -> Network) {
+        let mut state = self.lock();
+        state.fabric.set_network(network());
     }
 
     /// Connects a port to an interface of `namespace`, the far end of an ENI's cable.
