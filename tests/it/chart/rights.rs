@@ -1,0 +1,84 @@
+//! What each account may do in Kubernetes, as one list to review.
+
+use serde_json::Value;
+
+use super::{DEFAULT, name, render};
+
+/// Role, group, resource, names, verbs; the CRD job's come last.
+const RIGHTS: &str = "\
+ClusterRole eniway-agent: nodes: get
+ClusterRole eniway-agent: networking.k8s.aws/nodeeniattachments: get list watch
+ClusterRole eniway-agent: networking.k8s.aws/nodeeniattachments/status: patch
+ClusterRole eniway-controller: networking.k8s.aws/nodeenis: get list watch patch
+ClusterRole eniway-controller: networking.k8s.aws/nodeenis/status: patch
+ClusterRole eniway-controller: networking.k8s.aws/nodeeniattachments/status: patch
+ClusterRole eniway-controller: networking.k8s.aws/nodeeniattachments: get list watch create update patch delete
+ClusterRole eniway-controller: nodes: get list watch
+ClusterRole eniway-controller: namespaces (kube-system): get
+ClusterRole eniway-controller: apiextensions.k8s.io/customresourcedefinitions (nodeenis.networking.k8s.aws nodeeniattachments.networking.k8s.aws): get
+ClusterRole eniway-controller: coordination.k8s.io/leases (nodeeni-controller-leader-election): get
+ClusterRole eniway-controller: events.k8s.io/events: create patch
+Role eniway-agent: coordination.k8s.io/leases: get create patch
+Role eniway-controller: coordination.k8s.io/leases: get create
+Role eniway-controller: coordination.k8s.io/leases (eniway-controller): update
+ClusterRole eniway-crds: apiextensions.k8s.io/customresourcedefinitions (nodeenis.networking.k8s.aws nodeeniattachments.networking.k8s.aws): get list watch create patch
+";
+
+fn words(value: &Value) -> Vec<&str> {
+    value
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|word| word.as_str().unwrap())
+        .collect()
+}
+
+fn lines(role: &Value) -> String {
+    let mut lines = String::new();
+    for rule in role["rules"].as_array().unwrap() {
+        let [group] = words(&rule["apiGroups"])[..] else {
+            panic!("one group in {rule}")
+        };
+        let group = if group.is_empty() {
+            String::new()
+        } else {
+            format!("{group}/")
+        };
+        let names = words(&rule["resourceNames"]).join(" ");
+        let names = if names.is_empty() {
+            names
+        } else {
+            format!(" ({names})")
+        };
+        for resource in words(&rule["resources"]) {
+            lines += &format!(
+                "{} {}: {group}{resource}{names}: {}\n",
+                role["kind"].as_str().unwrap(),
+                name(role),
+                words(&rule["verbs"]).join(" "),
+            );
+        }
+    }
+    lines
+}
+
+#[test]
+fn accounts_have_exactly_these_rights() {
+    let objects = render(DEFAULT).unwrap();
+    let roles = objects.iter().filter(|object| object["rules"].is_array());
+    assert_eq!(roles.map(lines).collect::<String>(), RIGHTS);
+}
+
+#[test]
+fn each_role_is_bound_to_the_account_of_its_name_only() {
+    let objects = render(DEFAULT).unwrap();
+    for binding in objects
+        .iter()
+        .filter(|object| object["roleRef"].is_object())
+    {
+        let subjects = binding["subjects"].as_array().unwrap();
+        assert_eq!(subjects.len(), 1);
+        assert_eq!(subjects[0]["name"], binding["roleRef"]["name"]);
+        assert_eq!(subjects[0]["namespace"], "eniway-system");
+    }
+}

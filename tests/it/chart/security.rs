@@ -1,0 +1,92 @@
+//! What the pods may do on a node.
+
+use serde_json::{Value, json};
+
+use super::{DEFAULT, FULL, name, render};
+
+/// Workloads by name: capabilities beside none, and whether they are root on the node's network.
+const PODS: [(&str, &[&str], bool); 3] = [
+    ("eniway-agent", &["BPF", "NET_ADMIN"], true),
+    ("eniway-controller", &[], false),
+    ("eniway-crds", &[], false),
+];
+
+fn pods(arguments: &[&str]) -> Vec<(String, Value)> {
+    let objects = render(arguments).unwrap();
+    let mut pods: Vec<_> = objects
+        .iter()
+        .filter(|object| object["spec"]["template"].is_object())
+        .map(|object| {
+            (
+                name(object).to_owned(),
+                object["spec"]["template"]["spec"].clone(),
+            )
+        })
+        .collect();
+    pods.sort_by(|a, b| a.0.cmp(&b.0));
+    pods
+}
+
+#[test]
+fn containers_have_the_capabilities_they_need_and_no_other() {
+    for arguments in [DEFAULT, FULL] {
+        let pods = pods(arguments);
+        assert_eq!(pods.len(), PODS.len());
+        for ((name, pod), (expected, capabilities, root)) in pods.iter().zip(PODS) {
+            assert_eq!(name, expected);
+            assert_eq!(
+                pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault",
+                "{name}"
+            );
+            let nonroot = pod["securityContext"]["runAsNonRoot"] == true;
+            assert_eq!(nonroot, !root, "{name}");
+            let [container] = pod["containers"].as_array().unwrap().as_slice() else {
+                panic!("{name} has one container");
+            };
+            let context = &container["securityContext"];
+            assert_eq!(context["allowPrivilegeEscalation"], false, "{name}");
+            assert_eq!(context["readOnlyRootFilesystem"], true, "{name}");
+            assert_eq!(context["privileged"], Value::Null, "{name}");
+            assert_eq!(context["capabilities"]["drop"], json!(["ALL"]), "{name}");
+            let added = context["capabilities"]["add"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
+            assert_eq!(added, capabilities, "{name}");
+        }
+    }
+}
+
+#[test]
+fn only_the_agent_sees_the_node() {
+    for (name, pod) in pods(DEFAULT) {
+        let agent = name == "eniway-agent";
+        assert_eq!(pod["hostNetwork"] == true, agent, "{name}");
+        assert!(
+            pod["hostPID"].is_null() && pod["hostIPC"].is_null(),
+            "{name}"
+        );
+        let volumes = pod["volumes"].as_array().cloned().unwrap_or_default();
+        let paths: Vec<_> = volumes
+            .iter()
+            .map(|volume| &volume["hostPath"]["path"])
+            .collect();
+        let expected: &[&str] = if agent { &["/sys/fs/bpf"] } else { &[] };
+        assert_eq!(paths, expected, "{name}");
+    }
+}
+
+#[test]
+fn the_agent_stays_away_from_nodes_that_are_not_ours() {
+    let (_, agent) = pods(DEFAULT).remove(0);
+    let terms =
+        "/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms";
+    assert_eq!(
+        agent.pointer(terms).unwrap(),
+        &json!([{"matchExpressions": [{
+            "key": "eks.amazonaws.com/compute-type",
+            "operator": "NotIn",
+            "values": ["fargate", "auto", "hybrid"],
+        }]}])
+    );
+}
