@@ -3,6 +3,10 @@
 mod agent;
 mod agent_node;
 mod api;
+mod bpf_attach;
+mod bpf_bench;
+mod bpf_world;
 mod ec2_clients;
 mod fabric;
+mod guard;
 mod lab;

@@ -2,7 +2,10 @@
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 #[cfg(target_arch = "bpf")]
-#[expect(clippy::needless_pass_by_value, reason = "the macros fix the signatures")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the macros fix the signatures"
+)]
 mod bpf {
     use aya_ebpf::{
         macros::{classifier, xdp},

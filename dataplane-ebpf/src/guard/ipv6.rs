@@ -108,24 +108,19 @@ pub(super) fn egress<P: Bytes + ?Sized>(
 /// What a host may say before it has an address: the test whether one is taken (RFC 4862 §5.4.2), and
 /// which groups it joins for that (RFC 3810 §5.2.13).
 #[inline(always)]
-fn without_source(header: &Ipv6, icmp: Option<u8>) -> Option<Reason> {
+fn without_source(header: &Ipv6, icmp: u8) -> Option<Reason> {
     match icmp {
-        Some(NEIGHBOR_SOLICITATION) if is_solicited_node(header.destination) => {
+        NEIGHBOR_SOLICITATION if is_solicited_node(header.destination) => {
             Some(Reason::NeighborDiscovery)
         }
-        Some(LISTENER_REPORT) if header.destination[0] == 0xff => Some(Reason::LinkMulticast),
+        LISTENER_REPORT if header.destination[0] == 0xff => Some(Reason::LinkMulticast),
         _ => None,
     }
 }
 
 /// What kind of link-local traffic this is, all of it welcome.
 #[inline(always)]
-fn link_local<P: Bytes + ?Sized>(
-    header: &Ipv6,
-    packet: &P,
-    icmp: Option<u8>,
-    dhcp: Ports,
-) -> Reason {
+fn link_local<P: Bytes + ?Sized>(header: &Ipv6, packet: &P, icmp: u8, dhcp: Ports) -> Reason {
     if is_discovery(icmp) {
         Reason::NeighborDiscovery
     } else if header.is_udp(packet, dhcp) {
@@ -137,8 +132,8 @@ fn link_local<P: Bytes + ?Sized>(
 
 /// Router and neighbour solicitation and advertisement, redirect (RFC 4861 §4).
 #[inline(always)]
-const fn is_discovery(icmp: Option<u8>) -> bool {
-    matches!(icmp, Some(133..=137))
+const fn is_discovery(icmp: u8) -> bool {
+    matches!(icmp, 133..=137)
 }
 
 #[inline(always)]

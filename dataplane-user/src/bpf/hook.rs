@@ -287,11 +287,15 @@ impl Slot {
             (Some(_), Some(_)) => self.attach_tc(object, ifindex, kernel)?,
             (_, None) => {}
         }
+        // A verifier that refuses the program is a refusal like the driver's: the guard goes elsewhere.
+        let program = match object.xdp(INGRESS_XDP) {
+            Err(error) => return Ok(Attempt::Refused(chain(&error))),
+            Ok(program) => program,
+        };
         let flags = match mode {
             IngressMode::XdpGeneric => XdpMode::Skb,
             IngressMode::XdpNative | IngressMode::Tc => XdpMode::Driver,
         };
-        let program = object.xdp(INGRESS_XDP)?;
         match attach_xdp(program, ifindex, flags) {
             Ok(link) => {
                 self.exchange(link, INGRESS_XDP, ifindex)?;

@@ -1,0 +1,67 @@
+//! The verifier accepts the programs, also from an agent with two capabilities, and the bench measures
+//! them. Needs root.
+
+use std::{env, process::Command};
+
+use eniway_agent::bpf::{
+    Mode,
+    bench::bench,
+    trial::{Program, Trial},
+    verify,
+};
+use eniway_ebpf::fixtures;
+
+use crate::{bpf_world::in_world, guard};
+
+#[test]
+fn the_bench_measures_every_program() {
+    in_world(1500, |world| {
+        let bench = bench(&world.bpffs.join("bench")).unwrap();
+        println!("{:?}", bench.bare_drop);
+        for ours in &bench.ours {
+            println!("{ours:?} = {:.2} x bare drop", ours.ratio(&bench.bare_drop));
+            if let Some(filter) = &bench.xdp_filter {
+                println!("  {:.2} x {filter:?}", ours.ratio(filter));
+            }
+            assert!(ours.ratio(&bench.bare_drop) >= 1.0, "{ours:?}");
+        }
+        assert!(!world.bpffs.join("bench").exists());
+    });
+}
+
+#[test]
+fn the_kernel_accepts_every_program() {
+    let verified = verify().unwrap();
+    println!("{verified:#?}");
+    assert_eq!(verified.len(), 6);
+    assert!(verified.iter().all(|program| program.jited > 0));
+}
+
+/// Also run by the test below, with fewer capabilities.
+#[test]
+fn the_programs_of_a_current_kernel_load() {
+    let mut trial = Trial::new(true, &guard::config(Mode::Enforce, true)).unwrap();
+    let frame = &fixtures::all()[0].frame;
+    for program in [Program::IngressXdp, Program::IngressTc, Program::Egress] {
+        trial.run(program, frame, 1).unwrap();
+    }
+}
+
+/// Without CAP_PERFMON the verifier forbids more. Needs setpriv, of util-linux.
+#[test]
+fn the_capabilities_of_the_chart_are_enough() {
+    let output = Command::new("setpriv")
+        .arg("--bounding-set=-all,+bpf,+net_admin")
+        .arg(env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "bpf_bench::the_programs_of_a_current_kernel_load",
+        ])
+        .output()
+        .expect("setpriv is installed");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{text}"
+    );
+}
