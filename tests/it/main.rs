@@ -6,6 +6,7 @@ mod api;
 mod bpf_attach;
 mod bpf_bench;
 mod bpf_world;
+mod chart;
 mod ec2_clients;
 mod fabric;
 mod guard;
