@@ -65,6 +65,7 @@ fn check_enforces(kernel: Kernel, wanted: WantedIngress, expected: IngressMode) 
             (ENI, world.ifindex())
         );
         assert_eq!(attached[0].ingress.unwrap().mode, expected);
+        assert_ne!(attached[0].egress.unwrap().program_id, 0);
         assert_eq!(attached[0].egress.unwrap().mode, IngressMode::Tc);
 
         bpf.detach(ENI).unwrap();

@@ -7,7 +7,7 @@
 use std::{mem, path::Path};
 
 use aya::programs::{
-    SchedClassifier, TcAttachType,
+    ProgramInfo, SchedClassifier, TcAttachType,
     tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle},
 };
 
@@ -71,12 +71,23 @@ pub(super) fn attach(
     Ok(())
 }
 
-/// The interface the slot's filter is on, and the pin that says so.
-pub(super) fn observe(folder: &Path, slot: &str) -> Result<Option<u32>, Error> {
+/// The interface the slot's filter is on and the number of its program, as the pin says.
+pub(super) fn observe(folder: &Path, slot: &str) -> Result<Option<(u32, u32)>, Error> {
     let prefix = pin_name(slot, "");
-    Ok(names(folder)?
-        .iter()
-        .find_map(|name| name.strip_prefix(&prefix)?.parse().ok()))
+    for name in names(folder)? {
+        let ifindex = name
+            .strip_prefix(&prefix)
+            .and_then(|index| index.parse().ok());
+        if let Some(ifindex) = ifindex {
+            let info =
+                ProgramInfo::from_pin(folder.join(&name)).map_err(|source| Error::Program {
+                    program: name,
+                    source: Box::new(source),
+                })?;
+            return Ok(Some((ifindex, info.id())));
+        }
+    }
+    Ok(None)
 }
 
 /// Removes the slot's filters, if there are any, but for the one on `keep`.

@@ -229,7 +229,7 @@ impl Slot {
         };
         let Some(link) = observe(&self.pin())? else {
             return Ok(clsact::observe(&self.folder, self.name)?
-                .map(|ifindex| (ifindex, hook(IngressMode::Tc, 0))));
+                .map(|(ifindex, program_id)| (ifindex, hook(IngressMode::Tc, program_id))));
         };
         let mode = match link.kind {
             Kind::Xdp => xdp_mode(&link)?,
