@@ -118,20 +118,48 @@ impl Programs {
 #[must_use]
 pub fn failure(action: &Action, error: &Error) -> Failure {
     let reason = match (action, error) {
-        (_, Error::Bpf(bpf::Error::NotBpffs { .. } | bpf::Error::Pin { .. })) => {
-            Reason::BpffsUnavailable
-        }
-        (_, Error::Bpf(bpf::Error::Foreign { .. })) => Reason::ForeignProgram,
-        (_, Error::Bpf(bpf::Error::MapFull { .. })) => Reason::MapFull,
-        (_, Error::Bpf(bpf::Error::Attach { .. } | bpf::Error::Program { .. })) => {
-            Reason::ProgramRefused
-        }
+        (_, Error::Bpf(error)) => reason(error),
         (Action::SetMtu { .. }, _) => Reason::MtuRefused,
         (Action::SetUp { .. }, _) => Reason::SetUpFailed,
         _ => Reason::GuardFailed,
     };
-    let message = format!("{action}: {}", Chain(error));
+    let message = brief(&format!("{action}: {}", Chain(error)));
     Failure { reason, message }
+}
+
+/// What it means to the user that the pins cannot be read.
+#[must_use]
+pub fn unseen(error: &Error) -> Failure {
+    let reason = match error {
+        Error::Bpf(error) => reason(error),
+        Error::Netlink(_) | Error::Thread(_) => Reason::GuardFailed,
+    };
+    let message = brief(&format!("look at the pins: {}", Chain(error)));
+    Failure { reason, message }
+}
+
+fn reason(error: &bpf::Error) -> Reason {
+    match error {
+        bpf::Error::NotBpffs { .. } | bpf::Error::Pin { .. } => Reason::BpffsUnavailable,
+        bpf::Error::Foreign { .. } => Reason::ForeignProgram,
+        bpf::Error::MapFull { .. } => Reason::MapFull,
+        bpf::Error::Attach { .. } | bpf::Error::Program { .. } => Reason::ProgramRefused,
+        _ => Reason::GuardFailed,
+    }
+}
+
+/// The start and the end of a message, which say what was attempted and why it failed; between them
+/// a verifier's log may have thousands of lines, and stands in the agent's own.
+fn brief(message: &str) -> String {
+    /// Characters of either part.
+    const PART: usize = 400;
+    let length = message.chars().count();
+    if length <= 2 * PART {
+        return message.to_owned();
+    }
+    let start: String = message.chars().take(PART).collect();
+    let end: String = message.chars().skip(length - PART).collect();
+    format!("{start} … {end}")
 }
 
 /// An error with its causes, in one line.
@@ -146,5 +174,23 @@ impl std::fmt::Display for Chain<'_> {
             cause = error.source();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_message_keeps_its_two_ends() {
+        let log = format!(
+            "load the program: {}: Permission denied",
+            "r1 = r2\n".repeat(500)
+        );
+        let short = brief(&log);
+        assert!(short.starts_with("load the program: "));
+        assert!(short.ends_with(": Permission denied"));
+        assert!(short.chars().count() < 810);
+        assert_eq!(brief("no"), "no");
     }
 }

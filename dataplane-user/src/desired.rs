@@ -6,7 +6,7 @@ use eniway_api::{
     DataPath, Enforcement, EniId, InstanceId, MacAddress, NodeEniAttachment, NodeStatus, XdpPolicy,
     mark::ANNOTATION_FORCE_RELEASE,
 };
-use kube::{ResourceExt as _, core::DynamicObject};
+use kube::{ResourceExt, core::DynamicObject};
 
 use crate::bpf::{Guard, GuardConfig, Mode, WantedIngress};
 
@@ -15,7 +15,7 @@ use crate::bpf::{Guard, GuardConfig, Mode, WantedIngress};
 pub enum Record {
     Readable(Box<NodeEniAttachment>),
     /// A newer release wrote something that this one does not know.
-    Unreadable(Unreadable),
+    Unreadable(Box<Unreadable>),
 }
 
 /// What can be told of a record that cannot be read.
@@ -27,6 +27,8 @@ pub struct Unreadable {
     /// Its ENI, when at least that is where it always was.
     pub eni: Option<EniId>,
     pub status: Option<NodeStatus>,
+    /// Present when it is being deleted: to take everything away, no more need be understood.
+    pub release: Option<Wish>,
     pub error: String,
 }
 
@@ -65,18 +67,25 @@ impl Record {
         let generation = object.metadata.generation;
         let at = |pointer: &str| object.data.pointer(pointer).cloned();
         let eni = at("/status/ec2/eniID").and_then(|value| value.as_str().map(EniId::from));
+        let mac = at("/status/ec2/macAddress").and_then(|value| serde_json::from_value(value).ok());
         let status = at("/status/node").and_then(|value| serde_json::from_value(value).ok());
+        let force = is_forced(&object);
+        let release = object.metadata.deletion_timestamp.as_ref().map(|_| {
+            let eni: Option<EniId> = eni.clone();
+            Wish::Release { eni, mac, force }
+        });
         let readable = serde_json::to_value(object).and_then(serde_json::from_value);
         match readable {
             Ok(record) => Self::Readable(record),
-            Err(error) => Self::Unreadable(Unreadable {
+            Err(error) => Self::Unreadable(Box::new(Unreadable {
                 name,
                 uid,
                 generation,
                 eni,
                 status,
+                release,
                 error: error.to_string(),
-            }),
+            })),
         }
     }
 
@@ -174,8 +183,7 @@ pub fn wish(record: &NodeEniAttachment) -> Wish {
     let eni = ec2.and_then(|ec2| ec2.eni_id.clone());
     let mac = ec2.and_then(|ec2| ec2.mac_address);
     if record.metadata.deletion_timestamp.is_some() {
-        let force = record.annotations().get(ANNOTATION_FORCE_RELEASE);
-        let force = force.is_some_and(|value| value != "false");
+        let force = is_forced(record);
         return Wish::Release { eni, mac, force };
     }
     let (Some(ec2), Some(eni), Some(mac)) = (ec2, eni, mac) else {
@@ -196,6 +204,12 @@ pub fn wish(record: &NodeEniAttachment) -> Wish {
             },
         },
     })
+}
+
+/// Whether the user wants the interface back although a pod uses it.
+fn is_forced(record: &impl ResourceExt) -> bool {
+    let force = record.annotations().get(ANNOTATION_FORCE_RELEASE);
+    force.is_some_and(|value| value != "false")
 }
 
 /// Without a wish for a data path there is no XDP: the first XDP program resets an ENA device, which

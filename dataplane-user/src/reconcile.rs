@@ -6,26 +6,31 @@
 //! *Guarantees*: level-triggered, so a lost event, a restart and a crash at any moment lead to the same
 //! end. A failed action is tried again, ever slower, and at once when its record or interface changes.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    pin::pin,
-    time::{Duration, Instant},
-};
+mod alarm;
+mod memory;
+mod store;
 
-use eniway_api::{EniId, InstanceId, NodePhase, NodeStatus};
+use std::{pin::pin, time::Instant};
+
+use eniway_api::{EniId, InstanceId, NodeStatus};
 use futures::{Stream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use self::{
+    alarm::{Alarm, backoff},
+    memory::{Failed, Memory},
+    store::Store,
+};
 use crate::{
     apply::{self, Chain, Kernel},
-    bpf::{AttachReport, Attached, IngressMode, WantedIngress},
+    bpf::Attached,
     desired::{Record, Wish, wish},
     kubernetes::{Change, Kubernetes},
     netlink::{Changes, Link},
     observe::{self, Accept, Presence},
-    plan::{Action, InForce, Observed, orphans, plan},
-    status::{self, Failure, MISSING, Reason, Situation},
+    plan::{Action, Observed, orphans, plan},
+    status::{self, Failure, Situation},
     sysfs::Sysfs,
     telemetry::Metrics,
 };
@@ -55,40 +60,9 @@ pub enum Error {
 /// What one look at the kernel showed.
 struct World {
     links: Vec<Link>,
-    attached: Vec<Attached>,
+    /// Without a bpffs nothing can be seen, and what is attached is not known.
+    attached: Result<Vec<Attached>, Failure>,
 }
-
-/// What must be remembered of one record between rounds; all of it can be lost.
-#[derive(Default)]
-struct Memory {
-    in_force: Option<InForce>,
-    xdp_reason: Option<String>,
-    failed: Option<Failed>,
-    missing_since: Option<Instant>,
-    phase: NodePhase,
-}
-
-/// An action that failed, and what it was about: when that changes, it is tried at once.
-struct Failed {
-    failure: Failure,
-    wish: Wish,
-    presence: Presence,
-    attempts: u32,
-    retry_at: Instant,
-}
-
-/// The records, and what is remembered of each by its UID.
-#[derive(Default)]
-struct Store {
-    records: BTreeMap<String, Record>,
-    memories: BTreeMap<String, Memory>,
-    /// Whether all records have been seen.
-    synced: bool,
-}
-
-/// When to look again although nothing has changed.
-#[derive(Default)]
-struct Alarm(Option<Instant>);
 
 impl Agent {
     /// Runs until `shutdown`. Programs stay attached: the data path does not depend on the agent.
@@ -136,7 +110,13 @@ impl Agent {
                     let generation = readable.metadata.generation;
                     self.pursue(&wish, generation, memory, &mut alarm).await
                 }
-                Record::Unreadable(unreadable) => Some(status::unreadable(unreadable)),
+                Record::Unreadable(unreadable) => match &unreadable.release {
+                    Some(release) => {
+                        self.pursue(release, unreadable.generation, memory, &mut alarm)
+                            .await
+                    }
+                    None => Some(status::unreadable(unreadable)),
+                },
             };
             let Some(status) = status else { continue };
             memory.phase = status.phase;
@@ -160,6 +140,10 @@ impl Agent {
         loop {
             let world = self.look(alarm).await?;
             let now = Instant::now();
+            if let (Wish::Release { eni: Some(_), .. }, Err(failure)) = (wish, &world.attached) {
+                alarm.at(now + backoff(3));
+                return Some(status::unreleased(failure, generation));
+            }
             let presence = self.presence(wish, &world);
             let attached = wish.eni().and_then(|eni| world.attached(eni));
             let missing = memory.missing(wish, &presence, attached, now, alarm);
@@ -238,10 +222,10 @@ impl Agent {
             warn!(error = %Chain(error), "Links unreadable");
             alarm.at(Instant::now() + backoff(1));
         });
-        // Without a bpffs nothing of ours is attached; the action that needs one tells the reason.
-        let attached = self.kernel.attached().await.unwrap_or_else(|error| {
+        let attached = self.kernel.attached().await;
+        let attached = attached.map_err(|error| {
             warn!(error = %Chain(&error), "Pins unreadable");
-            Vec::new()
+            apply::unseen(&error)
         });
         Some(World {
             links: links.ok()?,
@@ -296,121 +280,9 @@ impl Agent {
 
 impl World {
     fn attached(&self, eni: &EniId) -> Option<&Attached> {
-        self.attached
+        let attached = self.attached.as_ref().ok()?;
+        attached
             .iter()
             .find(|attached| attached.eni == eni.as_str())
     }
-}
-
-impl Memory {
-    /// Remembers what `action` has done. Native XDP that was demanded and refused is a failure, though
-    /// the check runs on TC meanwhile.
-    fn applied(&mut self, action: &Action, report: Option<AttachReport>) -> Option<Failure> {
-        match action {
-            Action::AttachGuard { index, guard, .. } => {
-                let report = report?;
-                let refused = guard.ingress == WantedIngress::XdpNative
-                    && report.mode != IngressMode::XdpNative;
-                self.xdp_reason = report.reason;
-                self.in_force = Some(InForce {
-                    config: guard.config.clone(),
-                    attached: (!refused).then_some((*index, guard.ingress)),
-                });
-                let reason = self.xdp_reason.as_deref().unwrap_or("no reason was given");
-                refused.then(|| Failure {
-                    reason: Reason::ProgramRefused,
-                    message: format!("{action}: native XDP was refused: {reason}"),
-                })
-            }
-            Action::ConfigureGuard { config, .. } => {
-                let attached = self
-                    .in_force
-                    .as_ref()
-                    .and_then(|in_force| in_force.attached);
-                self.in_force = Some(InForce {
-                    config: config.clone(),
-                    attached,
-                });
-                None
-            }
-            Action::DetachGuard { .. } => {
-                self.in_force = None;
-                self.xdp_reason = None;
-                None
-            }
-            Action::SetMtu { .. } | Action::SetUp { .. } => None,
-        }
-    }
-
-    /// How long the interface has been missing.
-    fn missing(
-        &mut self,
-        wish: &Wish,
-        presence: &Presence,
-        attached: Option<&Attached>,
-        now: Instant,
-        alarm: &mut Alarm,
-    ) -> Duration {
-        let is_missing =
-            matches!(wish, Wish::Provide(_)) && *presence == Presence::Absent && attached.is_none();
-        if !is_missing {
-            self.missing_since = None;
-            return Duration::ZERO;
-        }
-        let since = *self.missing_since.get_or_insert(now);
-        if now < since + MISSING {
-            alarm.at(since + MISSING);
-        }
-        now - since
-    }
-}
-
-impl Store {
-    fn change(&mut self, change: Change) {
-        match change {
-            Change::Replaced(records) => {
-                let named = records.into_iter().map(|record| (record.name(), record));
-                self.records = named.collect();
-                self.synced = true;
-            }
-            Change::Applied(record) => {
-                self.records.insert(record.name(), record);
-            }
-            Change::Deleted(name) => {
-                self.records.remove(&name);
-            }
-        }
-        let live: BTreeSet<String> = self.records.values().map(Record::uid).collect();
-        self.memories.retain(|uid, _| live.contains(uid));
-    }
-
-    fn enis(&self) -> impl Iterator<Item = &EniId> {
-        self.records.values().filter_map(Record::eni)
-    }
-
-    fn knows_every_eni(&self) -> bool {
-        let unreadable = |record: &Record| matches!(record, Record::Unreadable(_));
-        !self
-            .records
-            .values()
-            .any(|record| unreadable(record) && record.eni().is_none())
-    }
-}
-
-impl Alarm {
-    fn at(&mut self, time: Instant) {
-        self.0 = Some(self.0.map_or(time, |earlier| earlier.min(time)));
-    }
-
-    async fn ring(&self) {
-        match self.0 {
-            Some(time) => tokio::time::sleep_until(time.into()).await,
-            None => std::future::pending().await,
-        }
-    }
-}
-
-/// 1, 2, 4, … seconds, at most a minute.
-fn backoff(attempts: u32) -> Duration {
-    Duration::from_secs(60.min(1 << attempts.saturating_sub(1).min(6)))
 }

@@ -77,12 +77,12 @@ pub async fn run_until(config: Config, shutdown: CancellationToken) -> Result<()
     );
     let heart = heartbeat(&kubernetes, &shutdown);
     let work = work(&config, &kubernetes, programs, metrics, &shutdown);
-    let ((), (), ()) = tokio::try_join!(
-        async { Ok::<_, Error>(served.await?) },
-        async { Ok(heart.await) },
-        work,
-    )?;
-    Ok(())
+    let served = async { served.await.map_err(Error::from) };
+    let heart = async {
+        heart.await;
+        Ok(())
+    };
+    tokio::try_join!(served, heart, work).map(|_| ())
 }
 
 async fn work(

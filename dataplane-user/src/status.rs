@@ -122,6 +122,15 @@ pub fn unreadable(record: &Unreadable) -> NodeStatus {
     }
 }
 
+/// The answer to a release while nobody can see what is left.
+#[must_use]
+pub fn unreleased(failure: &Failure, generation: Option<i64>) -> NodeStatus {
+    NodeStatus {
+        observed_generation: generation,
+        ..explain(NodePhase::Releasing, failure.reason, &failure.message)
+    }
+}
+
 fn provided(situation: &Situation<'_>, interface: &Interface) -> NodeStatus {
     let phase = match situation.unfinished {
         true => NodePhase::Configuring,

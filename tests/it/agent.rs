@@ -204,6 +204,8 @@ fn a_bad_record_or_node_is_told_and_stops_nothing_else() {
         status["message"].as_str().unwrap().to_owned()
     };
     assert!(failed(newer, "AgentTooOld").contains("upgrade the agent"));
+    node.delete(newer);
+    node.wait_phase(newer, "Released");
     assert!(failed(foreign, "ForeignProgram").contains("not ours"));
     assert!(failed(twin, "InterfaceAmbiguous").contains("eth13"));
     node.wait_phase(good, "Ready");

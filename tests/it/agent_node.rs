@@ -118,7 +118,7 @@ impl AgentNode {
             .node
             .command("setpriv")
             .args([
-                "--bounding-set=-all,+cap_38,+cap_39,+net_admin",
+                "--bounding-set=-all,+cap_39,+net_admin",
                 "--no-new-privs",
                 "--",
             ])

@@ -1,5 +1,6 @@
 use eniway_api::{Ec2Status, NodeEniAttachmentSpec, NodeEniAttachmentStatus};
 use expect_test::{Expect, expect};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
 use super::*;
@@ -32,8 +33,12 @@ fn check(change: impl FnOnce(&mut NodeEniAttachment), expected: &Expect) {
     let text = match wish(&record) {
         Wish::Wait => "wait".to_owned(),
         Wish::Provide(Desired { mtu, guard, .. }) => {
-            let addresses: Vec<String> =
-                guard.config.addresses.iter().map(ToString::to_string).collect();
+            let addresses: Vec<String> = guard
+                .config
+                .addresses
+                .iter()
+                .map(ToString::to_string)
+                .collect();
             format!(
                 "{:?} {:?} check={} mtu={mtu:?} {}",
                 guard.ingress,
@@ -98,14 +103,15 @@ fn before_ec2_has_told_the_mac_there_is_nothing_to_do() {
 }
 
 fn deleted(record: &mut NodeEniAttachment) {
-    record.metadata.deletion_timestamp = Some(
-        k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(jiff::Timestamp::UNIX_EPOCH),
-    );
+    record.metadata.deletion_timestamp = Some(Time(jiff::Timestamp::UNIX_EPOCH));
 }
 
 #[test]
 fn a_deleted_record_is_released_and_force_is_the_users_word() {
-    check(deleted, &expect![[r#"release Some(EniId("eni-1")) force=false"#]]);
+    check(
+        deleted,
+        &expect![[r#"release Some(EniId("eni-1")) force=false"#]],
+    );
     check(
         |record| {
             deleted(record);
@@ -123,7 +129,7 @@ fn a_deleted_record_is_released_and_force_is_the_users_word() {
     );
 }
 
-fn object(spec: serde_json::Value) -> DynamicObject {
+fn object(spec: &serde_json::Value) -> DynamicObject {
     serde_json::from_value(json!({
         "apiVersion": "networking.k8s.aws/v1alpha1",
         "kind": "NodeENIAttachment",
@@ -145,19 +151,40 @@ fn spec() -> serde_json::Value {
 fn a_field_of_a_newer_release_is_tolerated() {
     let mut spec = spec();
     spec["quantum"] = json!({"entangled": true});
-    assert!(matches!(Record::decode(object(spec)), Record::Readable(_)));
+    assert!(matches!(Record::decode(object(&spec)), Record::Readable(_)));
 }
 
 #[test]
 fn a_value_of_a_newer_release_makes_a_record_unreadable_but_not_nameless() {
     let mut spec = spec();
     spec["dataPath"] = json!({"xdp": "Hardware"});
-    let record = Record::decode(object(spec));
+    let record = Record::decode(object(&spec));
     let Record::Unreadable(unreadable) = &record else {
         panic!("{record:?}");
     };
-    assert!(unreadable.error.contains("Hardware"), "{}", unreadable.error);
+    assert!(
+        unreadable.error.contains("Hardware"),
+        "{}",
+        unreadable.error
+    );
     assert_eq!(record.name(), "record");
     assert_eq!(record.eni(), Some(&"eni-1".into()));
     assert_eq!(record.generation(), Some(3));
+}
+
+#[test]
+fn an_unreadable_record_can_still_be_released() {
+    let mut spec = spec();
+    spec["dataPath"] = json!({"xdp": "Hardware"});
+    let mut object = object(&spec);
+    object.metadata.deletion_timestamp = Some(Time(jiff::Timestamp::UNIX_EPOCH));
+    let Record::Unreadable(unreadable) = Record::decode(object) else {
+        panic!("Hardware is unknown");
+    };
+    let release = Wish::Release {
+        eni: Some("eni-1".into()),
+        mac: None,
+        force: false,
+    };
+    assert_eq!(unreadable.release, Some(release));
 }

@@ -53,7 +53,10 @@ fn an_eni_is_the_pci_function_with_its_mac() {
     let sysfs = TempDir::new().unwrap();
     device(sysfs.path(), "ens6", &[("0000:00:06.0", "pci")], "ena");
     let links = [link(3, "ens6", None)];
-    assert_eq!(check(&links, &sysfs, Accept::Hardware), "ens6 0000:00:06.0 ena");
+    assert_eq!(
+        check(&links, &sysfs, Accept::Hardware),
+        "ens6 0000:00:06.0 ena"
+    );
 }
 
 #[test]
@@ -86,8 +89,14 @@ fn children_with_the_same_mac_are_not_the_eni() {
 fn hardware_that_is_not_on_pci_is_not_an_eni() {
     let sysfs = TempDir::new().unwrap();
     device(sysfs.path(), "usb0", &[("1-1", "usb")], "cdc_ether");
-    assert_eq!(check(&[link(3, "usb0", None)], &sysfs, Accept::Virtual), "absent");
-    assert_eq!(check(&[link(3, "gone", None)], &sysfs, Accept::Virtual), "absent");
+    assert_eq!(
+        check(&[link(3, "usb0", None)], &sysfs, Accept::Virtual),
+        "absent"
+    );
+    assert_eq!(
+        check(&[link(3, "gone", None)], &sysfs, Accept::Virtual),
+        "absent"
+    );
 }
 
 #[test]

@@ -109,7 +109,10 @@ impl Kernel {
             }
             (Action::ConfigureGuard { config, .. }, _) => {
                 assert!(self.attached.is_some(), "there is a guard to configure");
-                let attached = self.in_force.as_ref().and_then(|in_force| in_force.attached);
+                let attached = self
+                    .in_force
+                    .as_ref()
+                    .and_then(|in_force| in_force.attached);
                 let config = config.clone();
                 self.in_force = Some(InForce { config, attached });
             }
@@ -196,7 +199,10 @@ fn a_restart_attaches_once_more_which_adopts_what_is_there() {
 #[test]
 fn a_change_of_mode_loads_no_program() {
     let mut kernel = Kernel::plugged(3, true);
-    kernel.converge(&Wish::Provide(desired(WantedIngress::XdpAuto, Mode::Enforce)));
+    kernel.converge(&Wish::Provide(desired(
+        WantedIngress::XdpAuto,
+        Mode::Enforce,
+    )));
     check(
         kernel,
         &Wish::Provide(desired(WantedIngress::XdpAuto, Mode::Audit)),
@@ -311,7 +317,12 @@ fn only_what_no_record_knows_is_an_orphan() {
         },
     ];
     let orphans = orphans(&attached, &[ENI.into()]);
-    assert_eq!(orphans, [Action::DetachGuard { eni: "eni-2".into() }]);
+    assert_eq!(
+        orphans,
+        [Action::DetachGuard {
+            eni: "eni-2".into()
+        }]
+    );
 }
 
 fn modes() -> impl Strategy<Value = Mode> {

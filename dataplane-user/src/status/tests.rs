@@ -95,7 +95,9 @@ fn check(case: &Case, expected: &Expect) {
 fn a_guarded_interface_is_ready() {
     check(
         &good(),
-        &expect![[r#"{"phase":"Ready","interfaceName":"ens6","pciAddress":"0000:00:06.0","driver":"ena","mtu":9001,"xdp":{"mode":"Native"},"enforcement":"Enforce"}"#]],
+        &expect![[
+            r#"{"phase":"Ready","interfaceName":"ens6","pciAddress":"0000:00:06.0","driver":"ena","mtu":9001,"xdp":{"mode":"Native"},"enforcement":"Enforce"}"#
+        ]],
     );
 }
 
@@ -107,7 +109,9 @@ fn one_with_work_left_is_being_configured_and_what_is_there_is_told() {
             attached: None,
             ..good()
         },
-        &expect![[r#"{"phase":"Configuring","interfaceName":"ens6","pciAddress":"0000:00:06.0","driver":"ena","mtu":9001}"#]],
+        &expect![[
+            r#"{"phase":"Configuring","interfaceName":"ens6","pciAddress":"0000:00:06.0","driver":"ena","mtu":9001}"#
+        ]],
     );
 }
 
@@ -123,7 +127,9 @@ fn a_failure_is_told_beside_what_is_there() {
             failure,
             ..good()
         },
-        &expect![[r#"{"phase":"Failed","reason":"MTURefused","message":"set the MTU of ens6 to 9001: no","interfaceName":"ens6","pciAddress":"0000:00:06.0","driver":"ena","mtu":9001,"xdp":{"mode":"Native"},"enforcement":"Enforce"}"#]],
+        &expect![[
+            r#"{"phase":"Failed","reason":"MTURefused","message":"set the MTU of ens6 to 9001: no","interfaceName":"ens6","pciAddress":"0000:00:06.0","driver":"ena","mtu":9001,"xdp":{"mode":"Native"},"enforcement":"Enforce"}"#
+        ]],
     );
 }
 
@@ -148,11 +154,15 @@ fn a_missing_one_is_pending_and_then_failed() {
     };
     check(
         &case(Duration::from_secs(1)),
-        &expect![[r#"{"phase":"Pending","reason":"InterfaceNotFound","message":"no interface with the MAC address 02:00:00:00:00:01 in the node's namespace; if EC2 shows eni-1 as attached, look for the device in lspci and the kernel log"}"#]],
+        &expect![[
+            r#"{"phase":"Pending","reason":"InterfaceNotFound","message":"no interface with the MAC address 02:00:00:00:00:01 in the node's namespace; if EC2 shows eni-1 as attached, look for the device in lspci and the kernel log"}"#
+        ]],
     );
     check(
         &case(MISSING),
-        &expect![[r#"{"phase":"Failed","reason":"InterfaceNotFound","message":"no interface with the MAC address 02:00:00:00:00:01 in the node's namespace; if EC2 shows eni-1 as attached, look for the device in lspci and the kernel log"}"#]],
+        &expect![[
+            r#"{"phase":"Failed","reason":"InterfaceNotFound","message":"no interface with the MAC address 02:00:00:00:00:01 in the node's namespace; if EC2 shows eni-1 as attached, look for the device in lspci and the kernel log"}"#
+        ]],
     );
 }
 
@@ -179,7 +189,9 @@ fn a_release_is_over_when_nothing_is_left_and_not_before() {
     );
     check(
         &case(Presence::Absent, attached(3), false),
-        &expect![[r#"{"phase":"Releasing","reason":"InUse","message":"the interface is inside a pod; it is released when the pod gives it back, or when the record is annotated eniway.io/force-release=true"}"#]],
+        &expect![[
+            r#"{"phase":"Releasing","reason":"InUse","message":"the interface is inside a pod; it is released when the pod gives it back, or when the record is annotated eniway.io/force-release=true"}"#
+        ]],
     );
     check(
         &case(present(), None, false),
@@ -195,10 +207,22 @@ fn an_unreadable_record_asks_for_a_newer_agent() {
         generation: Some(2),
         eni: None,
         status: None,
+        release: None,
         error: "unknown variant `Hardware`".to_owned(),
     };
     let status = unreadable(&record);
     assert_eq!(status.reason.as_deref(), Some("AgentTooOld"));
     assert_eq!(status.phase, NodePhase::Failed);
     assert_eq!(status.observed_generation, Some(2));
+}
+
+#[test]
+fn what_cannot_be_seen_is_not_called_released() {
+    let failure = Failure {
+        reason: Reason::BpffsUnavailable,
+        message: "list the pins: no".to_owned(),
+    };
+    let status = unreleased(&failure, Some(1));
+    assert_eq!(status.phase, NodePhase::Releasing);
+    assert!(!status.released);
 }

@@ -1,0 +1,100 @@
+//! What is remembered of one record between rounds, and what follows from an action for it.
+
+use std::time::{Duration, Instant};
+
+use eniway_api::NodePhase;
+
+use super::alarm::Alarm;
+use crate::{
+    bpf::{AttachReport, Attached, IngressMode, WantedIngress},
+    desired::Wish,
+    observe::Presence,
+    plan::{Action, InForce},
+    status::{Failure, MISSING, Reason},
+};
+
+/// What must be remembered of one record between rounds; all of it can be lost.
+#[derive(Default)]
+pub(super) struct Memory {
+    pub(super) in_force: Option<InForce>,
+    pub(super) xdp_reason: Option<String>,
+    pub(super) failed: Option<Failed>,
+    pub(super) missing_since: Option<Instant>,
+    pub(super) phase: NodePhase,
+}
+
+/// An action that failed, and what it was about: when that changes, it is tried at once.
+pub(super) struct Failed {
+    pub(super) failure: Failure,
+    pub(super) wish: Wish,
+    pub(super) presence: Presence,
+    pub(super) attempts: u32,
+    pub(super) retry_at: Instant,
+}
+
+impl Memory {
+    /// Remembers what `action` has done. Native XDP that was demanded and refused is a failure, though
+    /// the check runs on TC meanwhile.
+    pub(super) fn applied(
+        &mut self,
+        action: &Action,
+        report: Option<AttachReport>,
+    ) -> Option<Failure> {
+        match action {
+            Action::AttachGuard { index, guard, .. } => {
+                let report = report?;
+                let refused = guard.ingress == WantedIngress::XdpNative
+                    && report.mode != IngressMode::XdpNative;
+                self.xdp_reason = report.reason;
+                self.in_force = Some(InForce {
+                    config: guard.config.clone(),
+                    attached: (!refused).then_some((*index, guard.ingress)),
+                });
+                let reason = self.xdp_reason.as_deref().unwrap_or("no reason was given");
+                refused.then(|| Failure {
+                    reason: Reason::ProgramRefused,
+                    message: format!("{action}: native XDP was refused: {reason}"),
+                })
+            }
+            Action::ConfigureGuard { config, .. } => {
+                let attached = self
+                    .in_force
+                    .as_ref()
+                    .and_then(|in_force| in_force.attached);
+                self.in_force = Some(InForce {
+                    config: config.clone(),
+                    attached,
+                });
+                None
+            }
+            Action::DetachGuard { .. } => {
+                self.in_force = None;
+                self.xdp_reason = None;
+                None
+            }
+            Action::SetMtu { .. } | Action::SetUp { .. } => None,
+        }
+    }
+
+    /// How long the interface has been missing.
+    pub(super) fn missing(
+        &mut self,
+        wish: &Wish,
+        presence: &Presence,
+        attached: Option<&Attached>,
+        now: Instant,
+        alarm: &mut Alarm,
+    ) -> Duration {
+        let is_missing =
+            matches!(wish, Wish::Provide(_)) && *presence == Presence::Absent && attached.is_none();
+        if !is_missing {
+            self.missing_since = None;
+            return Duration::ZERO;
+        }
+        let since = *self.missing_since.get_or_insert(now);
+        if now < since + MISSING {
+            alarm.at(since + MISSING);
+        }
+        now - since
+    }
+}

@@ -1,0 +1,49 @@
+//! The records of this node, as the watch tells them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use eniway_api::EniId;
+
+use super::memory::Memory;
+use crate::{desired::Record, kubernetes::Change};
+
+/// The records, and what is remembered of each by its UID.
+#[derive(Default)]
+pub(super) struct Store {
+    pub(super) records: BTreeMap<String, Record>,
+    pub(super) memories: BTreeMap<String, Memory>,
+    /// Whether all records have been seen.
+    pub(super) synced: bool,
+}
+
+impl Store {
+    pub(super) fn change(&mut self, change: Change) {
+        match change {
+            Change::Replaced(records) => {
+                let named = records.into_iter().map(|record| (record.name(), record));
+                self.records = named.collect();
+                self.synced = true;
+            }
+            Change::Applied(record) => {
+                self.records.insert(record.name(), record);
+            }
+            Change::Deleted(name) => {
+                self.records.remove(&name);
+            }
+        }
+        let live: BTreeSet<String> = self.records.values().map(Record::uid).collect();
+        self.memories.retain(|uid, _| live.contains(uid));
+    }
+
+    pub(super) fn enis(&self) -> impl Iterator<Item = &EniId> {
+        self.records.values().filter_map(Record::eni)
+    }
+
+    pub(super) fn knows_every_eni(&self) -> bool {
+        let unreadable = |record: &Record| matches!(record, Record::Unreadable(_));
+        !self
+            .records
+            .values()
+            .any(|record| unreadable(record) && record.eni().is_none())
+    }
+}
