@@ -7,8 +7,8 @@ use crate::error::Error;
 use crate::state::failed;
 
 const ROOT: &str = "/sys/fs/cgroup";
-/// What the kubelet wants below its root.
-const V2_CONTROLLERS: &str = "+cpuset +cpu +memory +pids";
+/// What the kubelet wants below its root, as far as the kernel has it.
+const V2_CONTROLLERS: [&str; 6] = ["cpu", "cpuset", "hugetlb", "io", "memory", "pids"];
 
 /// Makes the cgroup `lab/node` in every hierarchy.
 pub(crate) fn make(path: &str) -> Result<(), Error> {
@@ -55,13 +55,19 @@ fn fill_cpuset(hierarchy: &Path, path: &str) -> Result<(), Error> {
 /// On v2 every level must hand its controllers down.
 fn make_v2(path: &str) -> Result<(), Error> {
     let mut folder = PathBuf::from(ROOT);
+    let available = folder.join("cgroup.controllers");
+    let available = fs::read_to_string(&available).map_err(failed(&available))?;
+    let wanted = |name: &&str| V2_CONTROLLERS.contains(name);
+    let down: Vec<String> = available
+        .split_whitespace()
+        .filter(wanted)
+        .map(|name| format!("+{name}"))
+        .collect();
     for part in Path::new(path).components() {
         let control = folder.join("cgroup.subtree_control");
-        fs::write(&control, V2_CONTROLLERS).map_err(failed(&control))?;
+        fs::write(&control, down.join(" ")).map_err(failed(&control))?;
         folder.push(part);
-        if !folder.is_dir() {
-            fs::create_dir(&folder).map_err(failed(&folder))?;
-        }
+        fs::create_dir_all(&folder).map_err(failed(&folder))?;
     }
     Ok(())
 }

@@ -289,3 +289,55 @@ fn architecture() -> &'static str {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+
+    fn files(archive: &[u8]) -> Vec<(String, Vec<u8>)> {
+        let mut archive = tar::Archive::new(archive);
+        let read = |entry: io::Result<tar::Entry<'_, &[u8]>>| {
+            let mut entry = entry.unwrap();
+            let mut contents = Vec::new();
+            entry.read_to_end(&mut contents).unwrap();
+            (entry.path().unwrap().display().to_string(), contents)
+        };
+        archive.entries().unwrap().map(read).collect()
+    }
+
+    #[test]
+    fn an_image_carries_its_executable_and_the_hash_of_its_layer() {
+        let image = Image::new("registry.local/x:1").entrypoint(&["/usr/bin/x"]);
+        let image = image
+            .executable("/usr/bin/x", Path::new("/proc/self/exe"))
+            .unwrap();
+        let archive = image.archive().unwrap();
+        let [(_, layer), (_, config), (_, manifest)] = files(&archive).try_into().unwrap();
+        let config = String::from_utf8(config).unwrap();
+        assert!(
+            config.contains(&format!("sha256:{}", hex(&layer))),
+            "{config}"
+        );
+        assert!(
+            String::from_utf8(manifest)
+                .unwrap()
+                .contains("registry.local/x:1")
+        );
+        let names: Vec<String> = files(&layer).into_iter().map(|(name, _)| name).collect();
+        let place = |wanted: &str| names.iter().position(|name| name == wanted).unwrap();
+        assert!(
+            place("usr") < place("usr/bin") && place("usr/bin") < place("usr/bin/x"),
+            "{names:?}"
+        );
+    }
+
+    #[test]
+    fn the_same_image_is_the_same_bytes() {
+        let image = Image::new("registry.local/x:1")
+            .file("etc/x", b"x")
+            .link("bin/x", "y");
+        assert_eq!(image.archive().unwrap(), image.archive().unwrap());
+    }
+}

@@ -1,6 +1,6 @@
 //! The fabric with its cables: a thread for each port that moves frames between sockets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{PipeReader, PipeWriter};
 use std::os::fd::AsFd as _;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -32,7 +32,7 @@ struct Shared {
 struct State {
     fabric: Fabric,
     ports: BTreeMap<PortId, Port>,
-    sent: BTreeMap<PortId, Vec<Vec<u8>>>,
+    sent: BTreeMap<PortId, VecDeque<Vec<u8>>>,
 }
 
 #[derive(Debug)]
@@ -132,9 +132,15 @@ impl Switch {
         ours.map(|((_, reason), count)| (*reason, *count)).collect()
     }
 
-    /// How many frames of this port were seen so far.
+    /// The last frames of this port, oldest first.
     pub(crate) fn sent(&self, port: &PortId) -> Vec<Vec<u8>> {
-        self.lock().sent.get(port).cloned().unwrap_or_default()
+        self.lock()
+            .sent
+            .get(port)
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect()
     }
 
     /// Waits for a frame of this port, also among those already seen.
@@ -189,9 +195,9 @@ impl Switch {
         let out = state.fabric.frame(port, &frame);
         let sent = state.sent.entry(port.clone()).or_default();
         if sent.len() == REMEMBERED {
-            sent.remove(0);
+            sent.pop_front();
         }
-        sent.push(frame);
+        sent.push_back(frame);
         self.0.arrived.notify_all();
         out.into_iter()
             .filter_map(|(to, frame)| {
