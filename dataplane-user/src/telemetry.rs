@@ -13,7 +13,7 @@ use eniway_api::NodePhase;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge},
-    registry::{Registry, Unit},
+    registry::Registry,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -124,7 +124,7 @@ impl Metrics {
         }
         let mut registry = Registry::with_prefix("eniway_agent");
         registry.register("packets", "Packets the guard has seen", packets);
-        registry.register_with_unit("packets", "Their bytes", Unit::Bytes, bytes);
+        registry.register("bytes", "Their bytes, with Ethernet headers", bytes);
         registry.register("actions", "Changes of the kernel", self.actions.clone());
         registry.register("interfaces", "Records by phase", self.interfaces.clone());
         let mut text = String::new();
