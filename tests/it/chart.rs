@@ -1,4 +1,5 @@
 //! The Helm chart: what it renders, what it refuses, and that its rights are enough and no more.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 mod hook;
 mod rights;
@@ -45,10 +46,8 @@ fn render(arguments: &[&str]) -> Result<Vec<Value>, String> {
     }
     let text = String::from_utf8(output.stdout).unwrap();
     let objects = serde_yaml_ng::Deserializer::from_str(&text).map(Value::deserialize);
-    Ok(objects
-        .map(Result::unwrap)
-        .filter(|object| !object.is_null())
-        .collect())
+    let objects = objects.map(Result::unwrap);
+    Ok(objects.filter(|object| !object.is_null()).collect())
 }
 
 /// With nothing but what is required.
