@@ -1,5 +1,8 @@
 //! The integration tests: one binary, a module for each feature.
 
+// Tells clippy that helper functions are test code, too.
+#![cfg(test)]
+
 mod agent;
 mod agent_node;
 mod api;
