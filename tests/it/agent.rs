@@ -34,6 +34,20 @@ fn an_interface_is_guarded_from_its_record_to_its_release() {
     assert!(!node.answers("10.200.101.77"));
     assert!(node.packets(ENI, &["ingress", "dropped", "destination_mismatch"]) > 0);
 
+    // An address that EC2 assigns is let in at once, and one that it takes away is not.
+    node.answer(ENI, &["10.200.101.10", "10.200.101.77"]);
+    node.wait_until("the new address answers", |node| {
+        node.answers("10.200.101.77")
+    });
+    node.answer(ENI, &["10.200.101.10"]);
+    node.wait_until("the old address is silent", |node| {
+        !node.answers("10.200.101.77")
+    });
+
+    node.patch(ENI, &json!({"spec": {"mtu": 1400}}), &[]);
+    let smaller = node.wait_status(ENI, "the MTU is 1400", |status| status["mtu"] == 1400);
+    assert_eq!(smaller["phase"], "Ready");
+
     node.patch(
         ENI,
         &json!({"spec": {"dataPath": {"enforcement": "Audit"}}}),
