@@ -1,19 +1,17 @@
 //! `cargo xtask lab`: a Kubernetes in namespaces to play with.
 
-use std::ffi::OsString;
-
 use anyhow::Result;
 
 use crate::setup::{self, Need};
 use crate::step;
 use crate::workspace::Workspace;
 
-/// Starts a Kubernetes on this machine, without eniway, until Ctrl-C.
+/// Starts a Kubernetes on this machine, with a simulated EC2 and without eniway.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Passed on to the lab.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    rest: Vec<OsString>,
+    /// How many nodes it has.
+    #[arg(default_value_t = 2)]
+    nodes: u8,
 }
 
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
@@ -21,6 +19,14 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
         workspace,
         &[Need::Root, Need::Kernel, Need::Lab, Need::Rust],
     )?;
-    let mut lab = workspace.cargo(&["run", "--quiet", "--package", "lab", "--"]);
-    step::run("starting the lab", lab.args(&arguments.rest))
+    let mut lab = workspace.cargo(&[
+        "run",
+        "--quiet",
+        "--package",
+        "lab",
+        "--example",
+        "lab",
+        "--",
+    ]);
+    step::run("starting the lab", lab.arg(arguments.nodes.to_string()))
 }
