@@ -32,7 +32,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
 }
 
 /// Loads every program into the kernel and says how that went.
-pub(crate) fn verifier(workspace: &Workspace) -> Command {
+fn verifier(workspace: &Workspace) -> Command {
     workspace.cargo(&[
         "run",
         "--quiet",

@@ -5,9 +5,9 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::count::{Count, check, tests};
+use crate::demo;
 use crate::setup::Need;
 use crate::workspace::{Workspace, find_program};
-use crate::{build_ebpf, demo};
 
 /// A part that can be run alone: `cargo xtask test unit`.
 pub(crate) struct Part {
@@ -20,7 +20,6 @@ pub(crate) struct Part {
 }
 
 const NOTHING: &[Need] = &[];
-const KERNEL: &[Need] = &[Need::Root, Need::Kernel];
 const LAB: &[Need] = &[Need::Root, Need::Kernel, Need::Lab, Need::Peers];
 const STORY: &[Need] = &[Need::Root, Need::Kernel, Need::Lab, Need::Musl];
 
@@ -71,20 +70,8 @@ pub(crate) const PARTS: &[Part] = &[
         doc,
     ),
     slow(
-        "crates",
-        "each crate's tests against a kernel or a server of its own",
-        KERNEL,
-        crates,
-    ),
-    slow(
-        "verifier",
-        "the kernel's verifier accepts every program",
-        KERNEL,
-        verifier,
-    ),
-    slow(
         "integration",
-        "controller, agent and chart against a real API server",
+        "programs, agent, controller and chart against a real kernel and API server",
         LAB,
         integration,
     ),
@@ -145,12 +132,11 @@ fn clippy_bpf(workspace: &Workspace) -> Result<Count> {
     check(&mut cargo)
 }
 
-/// Every crate but this one (`tidy`) and the integration tests.
+/// Every crate but this one, which is `tidy`'s. With one choice of crates for all parts, cargo builds
+/// what they depend on once.
 fn others(workspace: &Workspace, arguments: &[&str]) -> Command {
-    let mut cargo = workspace.cargo(&["test", "--workspace", "--no-fail-fast"]);
-    cargo
-        .args(["--exclude", "xtask", "--exclude", "eniway-tests"])
-        .args(arguments);
+    let mut cargo = workspace.cargo(&["test", "--workspace", "--exclude", "xtask"]);
+    cargo.arg("--no-fail-fast").args(arguments);
     cargo
 }
 
@@ -158,8 +144,12 @@ fn unit(workspace: &Workspace) -> Result<Count> {
     tests(&mut others(workspace, &["--lib", "--bins"]))
 }
 
-fn crates(workspace: &Workspace) -> Result<Count> {
-    tests(&mut others(workspace, &["--test", "*"]))
+/// One after the other: each test has the machine for itself.
+fn integration(workspace: &Workspace) -> Result<Count> {
+    tests(&mut others(
+        workspace,
+        &["--test", "*", "--", "--test-threads=1"],
+    ))
 }
 
 fn doc(workspace: &Workspace) -> Result<Count> {
@@ -167,16 +157,6 @@ fn doc(workspace: &Workspace) -> Result<Count> {
     let pages = check(rustdoc.env("RUSTDOCFLAGS", "-D warnings"))?;
     let examples = tests(&mut others(workspace, &["--doc"]))?;
     Ok([pages, examples].into_iter().sum())
-}
-
-fn verifier(workspace: &Workspace) -> Result<Count> {
-    check(&mut build_ebpf::verifier(workspace))
-}
-
-/// One after the other: each test has the machine's two cores for itself.
-fn integration(workspace: &Workspace) -> Result<Count> {
-    let mut cargo = workspace.cargo(&["test", "--package", "eniway-tests", "--no-fail-fast"]);
-    tests(cargo.args(["--", "--test-threads=1"]))
 }
 
 fn story(workspace: &Workspace) -> Result<Count> {
