@@ -169,4 +169,5 @@ fn licences(workspace: &Workspace) -> Result<Count> {
         println!("not checked: cargo-deny is not installed (`cargo install cargo-deny --locked`)");
         return Ok(Count::default());
     }
+    check(&mut workspace.cargo(&["deny", "check", "bans", "licenses", "sources"]))
 }
