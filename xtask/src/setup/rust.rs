@@ -1,6 +1,8 @@
 //! Installs the Rust toolchain of rust-toolchain.toml, the musl target and the BPF linker.
 
-use anyhow::Result;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
 
 use super::Need;
 use crate::step;
@@ -8,6 +10,13 @@ use crate::workspace::{Workspace, has_rustup, musl_target};
 
 /// Links with rustc's own LLVM, so its version belongs to the toolchain's.
 const BPF_LINKER: &str = "0.10.4";
+
+/// The components of rust-toolchain.toml, each with a file of it.
+const COMPONENTS: [(&str, &str); 3] = [
+    ("clippy", "bin/cargo-clippy"),
+    ("rustfmt", "bin/rustfmt"),
+    ("rust-src", "lib/rustlib/src/rust/library/core"),
+];
 
 pub(super) fn install(workspace: &Workspace, needs: &[Need]) -> Result<()> {
     if needs.contains(&Need::Rust) {
@@ -22,24 +31,32 @@ pub(super) fn install(workspace: &Workspace, needs: &[Need]) -> Result<()> {
 
 /// Without rustup the distribution's toolchain is taken as it is; what it lacks, cargo will say.
 fn toolchain(workspace: &Workspace) -> Result<()> {
-    let complete = || {
-        let sysroot = step::output(workspace.command("rustc").args(["--print", "sysroot"]))?;
-        let sysroot = std::path::Path::new(sysroot.trim());
-        let there = |file: &str| sysroot.join(file).exists();
-        Some(
-            there("bin/cargo-clippy")
-                && there("bin/rustfmt")
-                && there("lib/rustlib/src/rust/library/core"),
-        )
-    };
-    if !has_rustup() || complete() == Some(true) {
+    if !has_rustup() {
         return Ok(());
     }
-    // Without a name it is the toolchain of rust-toolchain.toml, with the components listed there.
-    step::run(
-        "installing the Rust toolchain of rust-toolchain.toml",
-        workspace.command("rustup").args(["toolchain", "install"]),
-    )
+    let sysroot = || step::output(workspace.command("rustc").args(["--print", "sysroot"]));
+    if sysroot().is_none() {
+        // Without a name it is the toolchain of rust-toolchain.toml.
+        let mut rustup = workspace.command("rustup");
+        let what = "installing the Rust toolchain of rust-toolchain.toml";
+        step::run(
+            what,
+            rustup.args(["toolchain", "install", "--no-self-update"]),
+        )?;
+    }
+    let sysroot = sysroot().context("rustc, just installed, does not start")?;
+    let lacks = |file: &str| !Path::new(sysroot.trim()).join(file).exists();
+    let missing: Vec<&str> = COMPONENTS
+        .into_iter()
+        .filter(|(_, file)| lacks(file))
+        .map(|(component, _)| component)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut rustup = workspace.command("rustup");
+    rustup.args(["component", "add"]).args(&missing);
+    step::run(&format!("installing {}", missing.join(" ")), &mut rustup)
 }
 
 fn bpf_linker(workspace: &Workspace) -> Result<()> {
@@ -59,7 +76,7 @@ fn musl(workspace: &Workspace) -> Result<()> {
     let target = musl_target();
     let libdir = ["--print", "target-libdir", "--target", &target];
     let there = step::output(workspace.command("rustc").args(libdir))
-        .is_some_and(|folder| std::path::Path::new(folder.trim()).is_dir());
+        .is_some_and(|folder| Path::new(folder.trim()).is_dir());
     if there || !has_rustup() {
         return Ok(());
     }
