@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod programs;
+pub mod door;
 pub mod story;
 
 pub use programs::binary;

@@ -1,0 +1,165 @@
+//! The controller is killed before and after each single EC2 call and each write to the API server.
+
+use std::task::{Context, Poll};
+
+use eniway_api::{AttachmentId, EniId, VpcId};
+use eniway_ec2::{
+    Answer, Change, Ec2, Eni, Group, Instance, InstanceType, Instances, Interfaces, NewAttachment,
+    NewEni, Subnet,
+};
+use eniway_tests::door::Door;
+use futures::future::BoxFuture;
+use kube::{Client, client::Body};
+use tower_service::Service;
+
+use super::{
+    SUBNET_B,
+    rig::{Controller, Rig, Running, State, Switch, config},
+    spec,
+};
+
+/// The door, with the switch before it.
+struct Mortal {
+    door: Door,
+    switch: Switch,
+}
+
+impl Ec2 for Mortal {
+    fn instances<'a>(&'a self, which: &'a Instances) -> Answer<'a, Vec<Instance>> {
+        self.door.instances(which)
+    }
+    fn interfaces<'a>(&'a self, which: &'a Interfaces) -> Answer<'a, Vec<Eni>> {
+        self.door.interfaces(which)
+    }
+    fn subnets<'a>(&'a self, vpc: &'a VpcId) -> Answer<'a, Vec<Subnet>> {
+        self.door.subnets(vpc)
+    }
+    fn groups<'a>(&'a self, vpc: &'a VpcId) -> Answer<'a, Vec<Group>> {
+        self.door.groups(vpc)
+    }
+    fn instance_types<'a>(&'a self, names: &'a [String]) -> Answer<'a, Vec<InstanceType>> {
+        self.door.instance_types(names)
+    }
+    fn create<'a>(&'a self, new: &'a NewEni) -> Answer<'a, Eni> {
+        Box::pin(self.switch.step(Ec2::create(&self.door, new)))
+    }
+    fn attach<'a>(&'a self, new: &'a NewAttachment) -> Answer<'a, AttachmentId> {
+        Box::pin(self.switch.step(self.door.attach(new)))
+    }
+    fn modify<'a>(&'a self, eni: &'a EniId, change: &'a Change) -> Answer<'a, ()> {
+        Box::pin(self.switch.step(Ec2::modify(&self.door, eni, change)))
+    }
+    fn detach<'a>(&'a self, attachment: &'a AttachmentId, force: bool) -> Answer<'a, ()> {
+        Box::pin(self.switch.step(self.door.detach(attachment, force)))
+    }
+    fn delete<'a>(&'a self, eni: &'a EniId) -> Answer<'a, ()> {
+        Box::pin(self.switch.step(self.door.delete(eni)))
+    }
+}
+
+/// A client whose writes go through the switch. Events are no steps: nothing follows from them.
+#[derive(Clone)]
+struct MortalClient {
+    inner: Client,
+    switch: Switch,
+}
+
+impl Service<http::Request<Body>> for MortalClient {
+    type Response = http::Response<Body>;
+    type Error = kube::Error;
+    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let this = self.clone();
+        Box::pin(async move {
+            let is_step =
+                request.method() != http::Method::GET && !request.uri().path().contains("/events");
+            let work = this.inner.send(request);
+            if is_step {
+                this.switch.step(work).await
+            } else {
+                work.await
+            }
+        })
+    }
+}
+
+/// A controller that dies once, and the one that comes after it.
+struct Life<'a> {
+    rig: &'a Running,
+    switch: Switch,
+    mortal: Option<Controller>,
+    successor: Option<Controller>,
+}
+
+impl<'a> Life<'a> {
+    fn begin(rig: &'a Running, switch: Switch) -> Self {
+        let client = MortalClient {
+            inner: rig.client.clone(),
+            switch: switch.clone(),
+        };
+        let door = Mortal {
+            door: rig.door.clone(),
+            switch: switch.clone(),
+        };
+        let mortal = rig.controller_with(config(), Client::new(client, "default"), door);
+        Self {
+            rig,
+            switch,
+            mortal: Some(mortal),
+            successor: None,
+        }
+    }
+
+    async fn until(&mut self, what: &str, holds: impl Fn(&State) -> bool) {
+        tokio::select! {
+            () = self.rig.until(what, &holds) => {}
+            () = self.switch.pulled.cancelled(), if self.successor.is_none() => {
+                self.mortal = None;
+                self.successor = Some(self.rig.controller());
+                self.rig.until(what, &holds).await;
+            }
+        }
+    }
+}
+
+/// A wish comes and goes, and its controller dies at `step`; whether it lived long enough to die.
+async fn die_once(rig: &Running, step: usize, before: bool) -> bool {
+    let mut life = Life::begin(rig, Switch::at(step, before));
+    let name = format!("life-{step}-{before}");
+    rig.wish(&name, &spec(&[SUBNET_B])).await;
+    life.until("it is attached", |state| state.attached() == 1)
+        .await;
+    assert_eq!(rig.ours().len(), 1, "step {step}, before: {before}");
+    rig.unwish(&name).await;
+    life.until("nothing is left", |state| {
+        state.records.is_empty() && state.node_enis.is_empty()
+    })
+    .await;
+    assert_eq!(rig.ours().len(), 0, "step {step}, before: {before}");
+    if let Some(successor) = life.successor {
+        successor.stop().await;
+    }
+    life.switch.pulled.is_cancelled()
+}
+
+#[test]
+fn a_controller_killed_at_any_step_leaves_exactly_what_is_wanted() {
+    Rig::new(1).run(async |rig| {
+        let mut step = 0;
+        loop {
+            let died = die_once(rig, step, true).await;
+            die_once(rig, step, false).await;
+            if !died {
+                break;
+            }
+            step += 1;
+        }
+        println!("killed before and after each of {step} steps");
+        assert!(step > 10, "only {step} steps: the switch is not in the way");
+    });
+}

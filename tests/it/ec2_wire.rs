@@ -1,0 +1,92 @@
+//! The controller's program, with the AWS client, speaks EC2's wire protocol. Needs root.
+
+use std::{
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use lab::{Config, Lab};
+
+/// A program that ends with the test.
+struct Program(Child);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn until(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..300 {
+        if holds() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    panic!("never: {what}");
+}
+
+#[test]
+fn the_program_attaches_and_deletes_over_the_wire() {
+    let lab = Lab::start(Config::bare(1), &|line| println!("{line}"))
+        .expect("needs root and the programs of lab::requirements");
+    let program = eniway_tests::binary("eniway-controller");
+    let applied = Command::new(&program)
+        .args(["crds", "apply"])
+        .env("KUBECONFIG", lab.kubeconfig())
+        .status();
+    assert!(applied.unwrap().success());
+    lab.kubectl(&["create", "namespace", "eniway-system"])
+        .unwrap();
+    lab.kubectl(&["label", "node", "node1", "ng=multi-eni"])
+        .unwrap();
+    let subnets = lab.ec2().with_world(|world, _| {
+        let zone = |subnet: &&ec2_sim::model::Subnet| subnet.zone == "us-west-2a";
+        let ids = world
+            .subnets()
+            .filter(zone)
+            .map(|subnet| subnet.id.to_string());
+        ids.collect::<Vec<_>>()
+    });
+    let group = lab
+        .ec2()
+        .with_world(|world, _| world.groups().next().unwrap().id.to_string());
+    let child = Command::new(&program)
+        .args(["run", "--cluster-name", "wire", "--region", "us-west-2"])
+        .args(["--metrics-address", "127.0.0.1:0", "--ec2-endpoint"])
+        .arg(lab.ec2_url())
+        .arg("--kubeconfig")
+        .arg(lab.kubeconfig())
+        .env("AWS_ACCESS_KEY_ID", "lab")
+        .env("AWS_SECRET_ACCESS_KEY", "lab")
+        .stdin(Stdio::null())
+        .spawn();
+    let _program = Program(child.unwrap());
+    lab.apply(&format!(
+        "apiVersion: networking.k8s.aws/v1alpha1\nkind: NodeENI\nmetadata: {{name: wire}}\n\
+         spec: {{nodeSelector: {{ng: multi-eni}}, subnetIDs: [{}], securityGroupIDs: [{group}], \
+         sourceDestCheck: false}}\n",
+        subnets[0]
+    ))
+    .unwrap();
+    let state = || {
+        let path = "jsonpath={.items[*].status.ec2.state}";
+        lab.kubectl(&["get", "nea", "-o", path]).unwrap()
+    };
+    until("it is attached", || state() == "Attached");
+    let ours = || {
+        lab.ec2().with_world(|world, _| {
+            let tag = eniway_api::mark::TAG_ATTACHMENT;
+            world
+                .interfaces()
+                .filter(|eni| eni.tags.contains_key(tag))
+                .count()
+        })
+    };
+    assert_eq!(ours(), 1);
+    lab.kubectl(&["delete", "nodeeni", "wire", "--wait=false"])
+        .unwrap();
+    until("nothing is left", || ours() == 0 && state().is_empty());
+}

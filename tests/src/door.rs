@@ -1,0 +1,354 @@
+//! The simulator's model behind the controller's EC2 door, without HTTP and without the AWS client.
+//!
+//! Mutations go through the simulated API, with its faults, limits and counters; reads are counted
+//! and can fail there, and then show the truth.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use ec2_sim::{Request, Response, World};
+use eniway_api::{AttachmentId, EniId, VpcId, mark};
+use eniway_ec2::{
+    Answer, Attachment, AttachmentState, Call, Change, Ec2, Eni, Error, Group, Instance,
+    InstanceState, InstanceType, Instances, Interfaces, NewAttachment, NewEni, Occupied, Subnet,
+};
+use jiff::Timestamp;
+
+/// A world and its clock.
+#[derive(Clone)]
+pub struct Door {
+    world: Arc<Mutex<World>>,
+    clock: Clock,
+}
+
+/// Where the time of the world comes from.
+#[derive(Clone, Debug)]
+pub enum Clock {
+    Real,
+    /// Stands still until it is set.
+    Manual(Arc<Mutex<Timestamp>>),
+}
+
+impl Door {
+    #[must_use]
+    pub fn new(world: World, clock: Clock) -> Self {
+        Self {
+            world: Arc::new(Mutex::new(world)),
+            clock,
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        match &self.clock {
+            Clock::Real => Timestamp::now(),
+            Clock::Manual(now) => *now.lock().unwrap_or_else(PoisonError::into_inner),
+        }
+    }
+
+    /// The world, as it is now.
+    pub fn world(&self) -> MutexGuard<'_, World> {
+        let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
+        world.advance(self.now());
+        world
+    }
+
+    /// Lets time pass for a manual clock.
+    pub fn pass(&self, time: Duration) {
+        if let Clock::Manual(now) = &self.clock {
+            *now.lock().unwrap_or_else(PoisonError::into_inner) += time;
+        }
+    }
+
+    /// Answers and refusals as a client gets them, after the world's latency.
+    async fn ask(&self, call: Call, request: Request) -> Result<Response, Error> {
+        let reply = self.world().serve(&request, self.now());
+        if !reply.delay.is_zero() {
+            tokio::time::sleep(reply.delay).await;
+        }
+        reply.answer.map_err(|error| match error {
+            ec2_sim::Error::Api(error) => Error::Refused {
+                call,
+                code: error.code,
+                message: error.message,
+            },
+            ec2_sim::Error::Html { status } => Error::Garbled {
+                call,
+                status,
+                detail: "<html>".to_owned(),
+            },
+            ec2_sim::Error::ConnectionLost => Error::Unreachable {
+                call,
+                source: "connection closed before an answer".into(),
+            },
+        })
+    }
+
+    async fn read<T>(&self, call: Call, look: impl FnOnce(&World) -> T) -> Result<T, Error> {
+        let request = Request::new(&call.to_string()).with("MaxResults", 1000);
+        self.ask(call, request).await?;
+        Ok(look(&self.world()))
+    }
+
+    async fn create(&self, new: &NewEni) -> Result<Eni, Error> {
+        let call = Call::CreateNetworkInterface;
+        let mut request = Request::new(&call.to_string())
+            .with("SubnetId", &new.subnet)
+            .with("Description", &new.description)
+            .with("ClientToken", &new.client_token)
+            .with("TagSpecification.1.ResourceType", "network-interface");
+        for (number, group) in (1..).zip(&new.groups) {
+            request = request.with(&format!("SecurityGroupId.{number}"), group);
+        }
+        for (number, (key, value)) in (1..).zip(&new.tags) {
+            request = request
+                .with(&format!("TagSpecification.1.Tag.{number}.Key"), key)
+                .with(&format!("TagSpecification.1.Tag.{number}.Value"), value);
+        }
+        let response = self.ask(call, request).await?;
+        let missing = Error::Incomplete {
+            call,
+            missing: "networkInterfaceId",
+        };
+        let id = response.first("networkInterfaceId").ok_or(missing)?;
+        let world = self.world();
+        let found = world.interfaces().find(|eni| eni.id.as_str() == id);
+        found.map(interface).ok_or(Error::Incomplete {
+            call,
+            missing: "interface",
+        })
+    }
+
+    async fn modify(&self, eni: &EniId, change: &Change) -> Result<(), Error> {
+        let call = Call::ModifyNetworkInterfaceAttribute;
+        let request = Request::new(&call.to_string()).with("NetworkInterfaceId", eni);
+        let request = match change {
+            Change::DeleteOnTermination(attachment, value) => request
+                .with("Attachment.AttachmentId", attachment)
+                .with("Attachment.DeleteOnTermination", value),
+            Change::SourceDestCheck(value) => request.with("SourceDestCheck.Value", value),
+            Change::Groups(groups) => {
+                let mut request = request;
+                for (number, group) in (1..).zip(groups) {
+                    request = request.with(&format!("SecurityGroupId.{number}"), group);
+                }
+                request
+            }
+            Change::Description(text) => request.with("Description.Value", text),
+        };
+        self.ask(call, request).await.map(drop)
+    }
+}
+
+impl fmt::Debug for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Door")
+            .field("clock", &self.clock)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Ec2 for Door {
+    fn instances<'a>(&'a self, which: &'a Instances) -> Answer<'a, Vec<Instance>> {
+        Box::pin(self.read(Call::DescribeInstances, |world| {
+            let asked = |found: &&ec2_sim::Instance| match which {
+                Instances::Of(vpc) => found.vpc.as_str() == vpc.as_str(),
+                Instances::These(ids) => ids.iter().any(|id| id.as_str() == found.id.as_str()),
+            };
+            world.instances().filter(asked).map(instance).collect()
+        }))
+    }
+
+    fn interfaces<'a>(&'a self, which: &'a Interfaces) -> Answer<'a, Vec<Eni>> {
+        Box::pin(self.read(Call::DescribeNetworkInterfaces, |world| {
+            let tagged = |found: &ec2_sim::Interface, key: &str, values: &[String]| {
+                found
+                    .tags
+                    .get(key)
+                    .is_some_and(|value| values.contains(value))
+            };
+            let asked = |found: &&ec2_sim::Interface| match which {
+                Interfaces::OfCluster(uid) => {
+                    tagged(found, mark::TAG_CLUSTER_UID, std::slice::from_ref(uid))
+                }
+                Interfaces::OfRecords(uids) => tagged(found, mark::TAG_ATTACHMENT, uids),
+                Interfaces::These(ids) => ids.iter().any(|id| id.as_str() == found.id.as_str()),
+            };
+            world.interfaces().filter(asked).map(interface).collect()
+        }))
+    }
+
+    fn subnets<'a>(&'a self, vpc: &'a VpcId) -> Answer<'a, Vec<Subnet>> {
+        Box::pin(async {
+            let call = Call::DescribeSubnets;
+            let request = Request::new(&call.to_string());
+            let free = self.ask(call, request).await?;
+            let world = self.world();
+            let of_vpc = world.subnets().filter(|s| s.vpc.as_str() == vpc.as_str());
+            Ok(of_vpc
+                .map(|subnet| Subnet {
+                    id: subnet.id.as_str().into(),
+                    zone: subnet.zone.clone(),
+                    cidrs: Vec::new(),
+                    free_addresses: free_addresses(&free.body, subnet.id.as_str()),
+                    name: subnet.tags.get("Name").cloned(),
+                })
+                .collect())
+        })
+    }
+
+    fn groups<'a>(&'a self, vpc: &'a VpcId) -> Answer<'a, Vec<Group>> {
+        Box::pin(self.read(Call::DescribeSecurityGroups, |world| {
+            let of_vpc = world.groups().filter(|g| g.vpc.as_str() == vpc.as_str());
+            of_vpc
+                .map(|group| Group {
+                    id: group.id.as_str().into(),
+                    name: group.name.clone(),
+                    tag_name: group.tags.get("Name").cloned(),
+                })
+                .collect()
+        }))
+    }
+
+    fn instance_types<'a>(&'a self, names: &'a [String]) -> Answer<'a, Vec<InstanceType>> {
+        Box::pin(async {
+            let call = Call::DescribeInstanceTypes;
+            self.ask(call, Request::new(&call.to_string())).await?;
+            let world = self.world();
+            let known: BTreeMap<_, _> = world
+                .instances()
+                .map(|instance| (instance.limits.name, instance.limits))
+                .collect();
+            let count = |count: u32| u16::try_from(count).unwrap_or(u16::MAX);
+            let asked = names.iter().filter_map(|name| known.get(name.as_str()));
+            Ok(asked
+                .map(|limits| InstanceType {
+                    name: limits.name.to_owned(),
+                    interfaces: count(limits.max_interfaces),
+                    cards: limits.cards.iter().copied().map(count).collect(),
+                })
+                .collect())
+        })
+    }
+
+    fn create<'a>(&'a self, new: &'a NewEni) -> Answer<'a, Eni> {
+        Box::pin(self.create(new))
+    }
+
+    fn attach<'a>(&'a self, new: &'a NewAttachment) -> Answer<'a, AttachmentId> {
+        Box::pin(async {
+            let call = Call::AttachNetworkInterface;
+            let request = Request::new(&call.to_string())
+                .with("NetworkInterfaceId", &new.eni)
+                .with("InstanceId", &new.instance)
+                .with("DeviceIndex", new.device_index)
+                .with("NetworkCardIndex", new.network_card_index);
+            let response = self.ask(call, request).await?;
+            let missing = Error::Incomplete {
+                call,
+                missing: "attachmentId",
+            };
+            Ok(response.first("attachmentId").ok_or(missing)?.into())
+        })
+    }
+
+    fn modify<'a>(&'a self, eni: &'a EniId, change: &'a Change) -> Answer<'a, ()> {
+        Box::pin(self.modify(eni, change))
+    }
+
+    fn detach<'a>(&'a self, attachment: &'a AttachmentId, force: bool) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let call = Call::DetachNetworkInterface;
+            let request = Request::new(&call.to_string())
+                .with("AttachmentId", attachment)
+                .with("Force", force);
+            self.ask(call, request).await.map(drop)
+        })
+    }
+
+    fn delete<'a>(&'a self, eni: &'a EniId) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let call = Call::DeleteNetworkInterface;
+            let request = Request::new(&call.to_string()).with("NetworkInterfaceId", eni);
+            self.ask(call, request).await.map(drop)
+        })
+    }
+}
+
+/// What DescribeSubnets says of one subnet.
+fn free_addresses(xml: &str, subnet: &str) -> u32 {
+    let item = xml
+        .split("<item>")
+        .find(|item| item.contains(&format!("<subnetId>{subnet}</subnetId>")));
+    let count = item
+        .and_then(|item| item.split("<availableIpAddressCount>").nth(1))
+        .and_then(|rest| rest.split('<').next());
+    count.and_then(|count| count.parse().ok()).unwrap_or(0)
+}
+
+fn instance(from: &ec2_sim::Instance) -> Instance {
+    let gone = from.state == ec2_sim::InstanceState::Terminated;
+    Instance {
+        id: from.id.as_str().into(),
+        vpc: (!gone).then(|| from.vpc.as_str().into()),
+        zone: from.zone.clone(),
+        state: match from.state {
+            ec2_sim::InstanceState::Pending => InstanceState::Pending,
+            ec2_sim::InstanceState::Running => InstanceState::Running,
+            ec2_sim::InstanceState::Stopping => InstanceState::Stopping,
+            ec2_sim::InstanceState::Stopped => InstanceState::Stopped,
+            ec2_sim::InstanceState::ShuttingDown => InstanceState::ShuttingDown,
+            ec2_sim::InstanceState::Terminated => InstanceState::Terminated,
+        },
+        instance_type: from.limits.name.to_owned(),
+        interfaces: from
+            .interfaces
+            .iter()
+            .map(|(slot, eni)| Occupied {
+                eni: eni.as_str().into(),
+                device_index: small(slot.index),
+                network_card_index: small(slot.card),
+            })
+            .collect(),
+    }
+}
+
+fn interface(from: &ec2_sim::Interface) -> Eni {
+    let mut groups: Vec<_> = from.groups.iter().map(|id| id.as_str().into()).collect();
+    groups.sort();
+    Eni {
+        id: from.id.as_str().into(),
+        subnet: from.subnet.as_str().into(),
+        zone: from.zone.clone(),
+        mac: from.mac.parse().unwrap_or_default(),
+        attachment: from.attachment.as_ref().map(|attachment| Attachment {
+            id: attachment.id.as_str().into(),
+            instance: attachment.instance.as_str().into(),
+            device_index: small(attachment.slot.index),
+            network_card_index: small(attachment.slot.card),
+            state: match attachment.state {
+                ec2_sim::AttachmentState::Attaching => AttachmentState::Attaching,
+                ec2_sim::AttachmentState::Attached => AttachmentState::Attached,
+                ec2_sim::AttachmentState::Detaching => AttachmentState::Detaching,
+            },
+            delete_on_termination: attachment.delete_on_termination,
+        }),
+        groups,
+        source_dest_check: from.source_dest_check,
+        description: from.description.clone(),
+        addresses: from
+            .addresses
+            .iter()
+            .map(|address| std::net::IpAddr::from(*address).into())
+            .collect(),
+        prefixes: Vec::new(),
+        tags: from.tags.clone(),
+    }
+}
+
+fn small(number: u32) -> u8 {
+    u8::try_from(number).unwrap_or(u8::MAX)
+}
