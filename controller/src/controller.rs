@@ -82,10 +82,6 @@ impl Controller {
         }
     }
 
-    #[expect(
-        clippy::unused_self,
-        reason = "the controller's clock, were it ever another"
-    )]
     pub(crate) fn now(&self) -> Instant {
         tokio::time::Instant::now().into_std()
     }
@@ -145,11 +141,6 @@ impl Controller {
     }
 
     /// A number from 0 to 1, so that not all come back at once.
-    #[expect(
-        clippy::unused_self,
-        clippy::cast_precision_loss,
-        reason = "the controller's dice; 53 bits of chance are enough"
-    )]
     pub(crate) fn jitter(&self, salt: &str, now: Instant) -> f64 {
         let mut hasher = DefaultHasher::new();
         (salt, now).hash(&mut hasher);
@@ -163,9 +154,24 @@ impl Controller {
         }
     }
 
-    /// Every node that has, had, or may want something.
+    /// Every node that has, had, or may want something, and every NodeENI: one that is being deleted
+    /// and has no record left is waited for by nobody else.
     pub(crate) fn all_nodes_due(&self) {
         let now = self.now();
+        let node_enis: Vec<_> = {
+            let cache = self.cache();
+            let readable = cache
+                .node_enis
+                .values()
+                .filter_map(|declared| match declared {
+                    Declared::Readable(node_eni) => node_eni.metadata.name.clone(),
+                    Declared::Unreadable { .. } => None,
+                });
+            readable.collect()
+        };
+        for name in node_enis {
+            self.node_enis.add(name, now);
+        }
         let names: BTreeSet<_> = {
             let cache = self.cache();
             let nodes = cache.nodes.values().map(|node| node.name.clone());

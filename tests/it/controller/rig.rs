@@ -250,7 +250,6 @@ impl Running {
         self.controller_with(config, self.client.clone(), self.door.clone())
     }
 
-    #[expect(clippy::unused_self, reason = "reads as a part of the rig")]
     pub(super) fn controller_with(
         &self,
         config: Config,
