@@ -94,7 +94,7 @@ fn arriving<P: Bytes + ?Sized>(packet: &P, addresses: &impl Addresses, config: &
     if !is_group && ethernet.destination != config.mac {
         return Reason::DestinationMac;
     }
-    match ethernet.ethertype {
+    match ethernet.ethertype.get() {
         ethertype::IPV4 => ipv4::ingress(packet, addresses, config),
         ethertype::IPV6 => ipv6::ingress(packet, addresses, config),
         ethertype::ARP => arp::ingress(packet),
@@ -114,7 +114,7 @@ fn leaving<P: Bytes + ?Sized>(packet: &P, addresses: &impl Addresses, config: &C
     if ethernet.source != config.mac {
         return Reason::SourceMac;
     }
-    match ethernet.ethertype {
+    match ethernet.ethertype.get() {
         ethertype::IPV4 => ipv4::egress(packet, addresses, config),
         ethertype::IPV6 => ipv6::egress(packet, addresses, config),
         ethertype::ARP => arp::egress(packet, addresses, config),

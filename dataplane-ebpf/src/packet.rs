@@ -1,12 +1,17 @@
 //! Parses the headers the guard looks at, from anything that gives bytes at an offset.
+//!
+//! Headers are structs that look like the wire. Each is read at once, so that it costs one test of the
+//! packet's bounds, and lies wherever the packet puts it, so all are [`Unaligned`].
+
+use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned, network_endian::U16};
 
 /// A packet that can be read at an offset, from its Ethernet header on.
 pub trait Bytes {
     /// Bytes in the whole packet, also where only its head can be read.
     fn length(&self) -> usize;
 
-    /// `N` bytes from `offset` on; `None` when the read leaves the packet.
-    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
+    /// What lies at `offset`; `None` when it reaches beyond the packet.
+    fn read<T: Wire>(&self, offset: usize) -> Option<T>;
 
     /// Tells whether the driver has taken a VLAN tag out of the frame and keeps it beside it.
     fn is_tagged(&self) -> bool {
@@ -14,13 +19,19 @@ pub trait Bytes {
     }
 }
 
+/// What can be read from a packet: any bytes are one, at any address.
+pub trait Wire: Copy + FromBytes + Unaligned {}
+
+impl<T: Copy + FromBytes + Unaligned> Wire for T {}
+
 impl Bytes for [u8] {
     fn length(&self) -> usize {
         self.len()
     }
 
-    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        self.get(offset..)?.first_chunk().copied()
+    fn read<T: Wire>(&self, offset: usize) -> Option<T> {
+        let (value, _) = T::read_from_prefix(self.get(offset..)?).ok()?;
+        Some(value)
     }
 }
 
@@ -57,52 +68,71 @@ pub const NO_MESSAGE: u8 = 0;
 pub const NETWORK: usize = 14;
 
 /// The Ethernet header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
 pub struct Ethernet {
     /// Destination MAC.
     pub destination: [u8; 6],
     /// Source MAC.
     pub source: [u8; 6],
     /// What follows, one of [`ethertype`].
-    pub ethertype: u16,
+    pub ethertype: U16,
 }
+const _: () = assert!(size_of::<Ethernet>() == NETWORK);
 
-/// What the guard reads of an IPv4 header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The IPv4 header, without options (RFC 791 §3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
 pub struct Ipv4 {
+    version_and_length: u8,
+    service: u8,
+    total_length: U16,
+    identification: U16,
+    fragment: U16,
+    time_to_live: u8,
+    /// One of [`protocol`].
+    pub protocol: u8,
+    checksum: U16,
     /// Source address.
     pub source: [u8; 4],
     /// Destination address.
     pub destination: [u8; 4],
-    /// The payload does not begin behind the first 20 bytes.
-    pub has_options: bool,
-    /// One of [`protocol`].
-    pub protocol: u8,
-    /// Not the first fragment: the payload does not begin with ports.
-    pub is_later_fragment: bool,
 }
+const _: () = assert!(size_of::<Ipv4>() == 20);
 
-/// What the guard reads of an IPv6 header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The IPv6 header (RFC 8200 §3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
 pub struct Ipv6 {
-    /// Source address.
-    pub source: [u8; 16],
-    /// Destination address.
-    pub destination: [u8; 16],
+    version: u8,
+    class_and_flow: [u8; 3],
+    payload_length: U16,
     /// One of [`protocol`].
     pub next_header: u8,
     /// 255 on the link where the packet was made.
     pub hop_limit: u8,
+    /// Source address.
+    pub source: [u8; 16],
+    /// Destination address.
+    pub destination: [u8; 16],
 }
+const _: () = assert!(size_of::<Ipv6>() == 40);
 
-/// What the guard reads of an ARP message for IPv4 over Ethernet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// An ARP message for IPv4 over Ethernet (RFC 826).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
 pub struct Arp {
+    /// `ar$hrd`, `ar$pro`, `ar$hln`, `ar$pln`.
+    kind: [u8; 6],
+    operation: U16,
     /// `ar$sha`.
     pub sender_mac: [u8; 6],
     /// `ar$spa`.
     pub sender_address: [u8; 4],
+    target_mac: [u8; 6],
+    target_address: [u8; 4],
 }
+const _: () = assert!(size_of::<Arp>() == 28);
 
 /// Source and destination port of UDP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,75 +146,50 @@ pub struct Ports {
 /// Reads the Ethernet header.
 #[inline(always)]
 pub fn ethernet(packet: &(impl Bytes + ?Sized)) -> Option<Ethernet> {
-    Some(Ethernet {
-        destination: packet.read(0)?,
-        source: packet.read(6)?,
-        ethertype: u16::from_be_bytes(packet.read(12)?),
-    })
+    packet.read(0)
 }
 
 /// Reads the IPv4 header; `None` when it is cut short or its lengths contradict the packet's.
 #[inline(always)]
 pub fn ipv4(packet: &(impl Bytes + ?Sized)) -> Option<Ipv4> {
-    let [version] = packet.read(NETWORK)?;
-    let header = usize::from(version & 0x0f) * 4;
-    if version >> 4 != 4 || header < 20 {
+    let header: Ipv4 = packet.read(NETWORK)?;
+    let length = header.length();
+    if header.version_and_length >> 4 != 4 || length < size_of::<Ipv4>() {
         return None;
     }
-    let total = usize::from(u16::from_be_bytes(packet.read(NETWORK + 2)?));
+    let total = usize::from(header.total_length.get());
     // Zero is what the stack writes where 16 bits do not hold the length (BIG TCP).
     let is_big = total == 0 && packet.length() > usize::from(u16::MAX);
-    if !is_big && (total < header || NETWORK + total > packet.length()) {
+    if !is_big && (total < length || NETWORK + total > packet.length()) {
         return None;
     }
-    let fragment = u16::from_be_bytes(packet.read(NETWORK + 6)?);
-    let [protocol] = packet.read(NETWORK + 9)?;
-    Some(Ipv4 {
-        source: packet.read(NETWORK + 12)?,
-        destination: packet.read(NETWORK + 16)?,
-        has_options: header > 20,
-        protocol,
-        is_later_fragment: fragment & 0x1fff != 0,
-    })
+    Some(header)
 }
 
 /// Reads the IPv6 header; `None` when it is cut short or longer than the packet.
 #[inline(always)]
 pub fn ipv6(packet: &(impl Bytes + ?Sized)) -> Option<Ipv6> {
-    let [version] = packet.read(NETWORK)?;
-    if version >> 4 != 6 {
-        return None;
-    }
+    let header: Ipv6 = packet.read(NETWORK)?;
     // A jumbogram's length is zero here, which no packet is too short for.
-    let payload = usize::from(u16::from_be_bytes(packet.read(NETWORK + 4)?));
-    if NETWORK + 40 + payload > packet.length() {
-        return None;
-    }
-    let [next_header, hop_limit] = packet.read(NETWORK + 6)?;
-    Some(Ipv6 {
-        source: packet.read(NETWORK + 8)?,
-        destination: packet.read(NETWORK + 24)?,
-        next_header,
-        hop_limit,
-    })
+    let end = NETWORK + size_of::<Ipv6>() + usize::from(header.payload_length.get());
+    (header.version >> 4 == 6 && end <= packet.length()).then_some(header)
 }
 
 /// Reads an ARP message; `None` when it is cut short or not about IPv4 over Ethernet.
 #[inline(always)]
 pub fn arp(packet: &(impl Bytes + ?Sized)) -> Option<Arp> {
     const IPV4_OVER_ETHERNET: [u8; 6] = [0, 1, 0x08, 0x00, 6, 4];
-    if packet.read(NETWORK)? != IPV4_OVER_ETHERNET {
-        return None;
-    }
-    // The whole message, of which the target is not looked at.
-    packet.read::<10>(NETWORK + 18)?;
-    Some(Arp {
-        sender_mac: packet.read(NETWORK + 8)?,
-        sender_address: packet.read(NETWORK + 14)?,
-    })
+    let message: Arp = packet.read(NETWORK)?;
+    (message.kind == IPV4_OVER_ETHERNET).then_some(message)
 }
 
 impl Ipv4 {
+    /// Of the header, with its options.
+    #[inline(always)]
+    fn length(&self) -> usize {
+        usize::from(self.version_and_length & 0x0f) * 4
+    }
+
     /// Tells whether this is UDP between the ports, in the fragment that has them.
     ///
     /// Never behind options: nobody who is asked about sends them, and an offset that is not a constant
@@ -192,8 +197,8 @@ impl Ipv4 {
     #[inline(always)]
     pub fn is_udp(&self, packet: &(impl Bytes + ?Sized), ports: Ports) -> bool {
         self.protocol == protocol::UDP
-            && !self.is_later_fragment
-            && !self.has_options
+            && self.fragment.get() & 0x1fff == 0
+            && self.length() == size_of::<Self>()
             && ports.are_at(NETWORK + 20, packet)
     }
 }
@@ -212,7 +217,7 @@ impl Ipv6 {
     /// to throw it away, is forbidden to those without CAP_PERFMON.
     #[inline(always)]
     pub fn icmp_type(&self, packet: &(impl Bytes + ?Sized)) -> u8 {
-        let kind = match self.next_header {
+        let kind: Option<u8> = match self.next_header {
             protocol::ICMPV6 => packet.read(NETWORK + 40),
             protocol::HOP_BY_HOP if packet.read(NETWORK + 40) == Some([protocol::ICMPV6, 0]) => {
                 packet.read(NETWORK + 48)
@@ -220,7 +225,7 @@ impl Ipv6 {
             _ => None,
         };
         match kind {
-            Some([kind]) => kind,
+            Some(kind) => kind,
             None => NO_MESSAGE,
         }
     }

@@ -4,7 +4,7 @@ use core::ptr::read_volatile;
 
 use aya_ebpf::{
     bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action},
-    helpers::generated::bpf_xdp_get_buff_len,
+    helpers::generated::{bpf_skb_load_bytes, bpf_xdp_get_buff_len},
     maps::lpm_trie::Key,
     programs::{TcContext, XdpContext},
 };
@@ -12,8 +12,8 @@ use eniway_abi::{Config, Direction, counter_index};
 
 use crate::{
     guard::{self, Addresses, Verdict},
-    maps::{CONFIG, COUNTS, LOCAL4, LOCAL6},
-    packet::Bytes,
+    maps::{CONFIG, COPY, COUNTS, LOCAL4, LOCAL6, LONGEST_HEADER},
+    packet::{Bytes, Wire},
 };
 
 /// Goes on to whoever comes next at the hook. Both TCX and a direct-action filter take it so;
@@ -75,15 +75,36 @@ fn run(packet: &impl Bytes, direction: Direction) -> Option<Verdict> {
 /// The ENI's addresses in the maps.
 struct Tries;
 
+/// The key of one address, which then lies on a whole word: the stack may only be written so.
+#[repr(C, align(8))]
+struct Whole<A> {
+    before: u32,
+    key: Key<A>,
+}
+
+impl<A> Whole<A> {
+    #[inline(always)]
+    const fn new(address: A) -> Self {
+        #[expect(clippy::cast_possible_truncation, reason = "16 bytes at most")]
+        let bits = size_of::<A>() as u32 * 8;
+        Self {
+            before: 0,
+            key: Key::new(bits, address),
+        }
+    }
+}
+
 impl Addresses for Tries {
     #[inline(always)]
     fn has4(&self, address: [u8; 4]) -> bool {
-        LOCAL4.get(Key::new(32, address)).is_some()
+        let address = u32::from_ne_bytes(address);
+        LOCAL4.get(&Whole::new(address).key).is_some()
     }
 
     #[inline(always)]
     fn has6(&self, address: [u8; 16]) -> bool {
-        LOCAL6.get(Key::new(128, address)).is_some()
+        let address = u128::from_ne_bytes(address);
+        LOCAL6.get(&Whole::new(address).key).is_some()
     }
 }
 
@@ -129,7 +150,7 @@ impl Bytes for Xdp {
     }
 
     #[inline(always)]
-    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+    fn read<T: Wire>(&self, offset: usize) -> Option<T> {
         linear(self.data, self.end, offset)
     }
 }
@@ -148,9 +169,8 @@ impl Bytes for Skb<'_> {
     /// Headers that lie outside the linear part are copied. `bpf_skb_pull_data` would bring them in,
     /// but makes the packet writable first, which copies every TCP segment that leaves.
     #[inline(always)]
-    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        linear(self.context.data(), self.context.data_end(), offset)
-            .or_else(|| self.context.load(offset).ok())
+    fn read<T: Wire>(&self, offset: usize) -> Option<T> {
+        linear(self.context.data(), self.context.data_end(), offset).or_else(|| self.copy(offset))
     }
 
     #[inline(always)]
@@ -160,12 +180,33 @@ impl Bytes for Skb<'_> {
     }
 }
 
+impl Skb<'_> {
+    #[inline(always)]
+    fn copy<T: Wire>(&self, offset: usize) -> Option<T> {
+        const { assert!(size_of::<T>() <= LONGEST_HEADER) };
+        let place = COPY.get_ptr_mut(0)?;
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "of headers, both are short"
+        )]
+        let (offset, length) = (offset as u32, size_of::<T>() as u32);
+        let skb = self.context.skb.skb.cast();
+        // SAFETY: there is room for `length` bytes, by the assertion.
+        let error = unsafe { bpf_skb_load_bytes(skb, offset, place.cast(), length) };
+        if error != 0 {
+            return None;
+        }
+        // SAFETY: in bounds, and any bytes are a `T`, at any address.
+        Some(unsafe { *place.cast() })
+    }
+}
+
 #[inline(always)]
-fn linear<const N: usize>(data: usize, end: usize, offset: usize) -> Option<[u8; N]> {
+fn linear<T: Wire>(data: usize, end: usize, offset: usize) -> Option<T> {
     let start = data + offset;
-    if start + N > end {
+    if start + size_of::<T>() > end {
         return None;
     }
-    // SAFETY: in bounds by the test above, and bytes need no alignment.
-    Some(unsafe { *(start as *const [u8; N]) })
+    // SAFETY: in bounds by the test above; any bytes are a `T`, at any address.
+    Some(unsafe { *(start as *const T) })
 }

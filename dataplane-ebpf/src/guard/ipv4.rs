@@ -99,7 +99,7 @@ pub(super) fn egress<P: Bytes + ?Sized>(
 /// No host's address: "this network", loopback, multicast, reserved (RFC 6890).
 #[inline(always)]
 const fn is_martian(address: [u8; 4]) -> bool {
-    matches!(address[0], 0 | 127 | 224..)
+    matches!(u32::from_be_bytes(address) >> 24, 0 | 127 | 224..)
 }
 
 #[inline(always)]

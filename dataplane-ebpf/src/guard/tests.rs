@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::{Addresses as _, Verdict, egress, ingress};
 use crate::{
     fixtures::{self, Own},
-    packet::{Bytes, ethertype},
+    packet::{Bytes, Wire, ethertype},
 };
 
 fn judge<P: Bytes + ?Sized>(direction: Direction, packet: &P, config: &Config) -> Verdict {
@@ -88,7 +88,7 @@ fn a_tag_beside_the_frame_is_a_tag() {
         fn length(&self) -> usize {
             self.0.length()
         }
-        fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        fn read<T: Wire>(&self, offset: usize) -> Option<T> {
             self.0.read(offset)
         }
         fn is_tagged(&self) -> bool {
