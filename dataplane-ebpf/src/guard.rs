@@ -90,8 +90,7 @@ fn arriving<P: Bytes + ?Sized>(packet: &P, addresses: &impl Addresses, config: &
     if packet.is_tagged() {
         return Reason::Vlan;
     }
-    let is_group = ethernet.destination[0] & 1 != 0;
-    if !is_group && ethernet.destination != config.mac {
+    if ethernet.destination != config.mac && !ethernet.is_group() {
         return Reason::DestinationMac;
     }
     match ethernet.ethertype.get() {

@@ -153,10 +153,11 @@ pub fn ethernet(packet: &(impl Bytes + ?Sized)) -> Option<Ethernet> {
 #[inline(always)]
 pub fn ipv4(packet: &(impl Bytes + ?Sized)) -> Option<Ipv4> {
     let header: Ipv4 = packet.read(NETWORK)?;
-    let length = header.length();
-    if header.version_and_length >> 4 != 4 || length < size_of::<Ipv4>() {
+    // Version 4, at least five words.
+    if !matches!(header.version_and_length, 0x45..=0x4f) {
         return None;
     }
+    let length = header.length();
     let total = usize::from(header.total_length.get());
     // Zero is what the stack writes where 16 bits do not hold the length (BIG TCP).
     let is_big = total == 0 && packet.length() > usize::from(u16::MAX);
@@ -181,6 +182,14 @@ pub fn arp(packet: &(impl Bytes + ?Sized)) -> Option<Arp> {
     const IPV4_OVER_ETHERNET: [u8; 6] = [0, 1, 0x08, 0x00, 6, 4];
     let message: Arp = packet.read(NETWORK)?;
     (message.kind == IPV4_OVER_ETHERNET).then_some(message)
+}
+
+impl Ethernet {
+    /// Tells whether the frame is for several: a group, or everyone.
+    #[inline(always)]
+    pub const fn is_group(&self) -> bool {
+        self.destination[0] & 1 != 0
+    }
 }
 
 impl Ipv4 {
