@@ -27,6 +27,7 @@ mod link;
 mod maps;
 mod object;
 mod pins;
+mod slot;
 pub mod trial;
 
 use std::path::Path;

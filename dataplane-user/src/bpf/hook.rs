@@ -1,29 +1,22 @@
 //! The attachments of one ENI: makes them, replaces their programs, moves them between XDP and TC.
 //!
-//! Each direction has one pin. A new attachment that cannot take over the old one's link stands beside
-//! it for a moment, pinned as `…-new`, and is then renamed over it. What a
-//! crash leaves of that is finished or undone by [`Slot::repair`].
-
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+//! Native and generic XDP exclude each other, and a driver may refuse both: TC is what stands in between
+//! and what is fallen back to, so that packets are checked at every moment.
 
 use aya::programs::{
-    LinkOrder, SchedClassifier, TcAttachType, Xdp, XdpMode,
-    links::{FdLink, PinnedLink},
-    loaded_programs,
+    LinkOrder, SchedClassifier, TcAttachType, Xdp, XdpMode, links::FdLink, loaded_programs,
     tc::TcAttachOptions,
 };
 use eniway_abi::{EGRESS, INGRESS_TC, INGRESS_XDP};
 
 use super::{
     AttachReport, Attached, Error, Hook, Kernel, WantedIngress, clsact,
-    error::{chain, errno},
+    error::chain,
     interface,
-    link::{self, Kind, Link},
+    link::{Kind, Link},
     object::Object,
-    pins::{Pins, failed},
+    pins::Pins,
+    slot::{Cause, Slot},
 };
 
 /// Where packets that arrive are checked.
@@ -45,19 +38,6 @@ pub(super) struct Hooks {
     ingress: Slot,
     egress: Slot,
 }
-
-/// The place of one direction's attachment.
-#[derive(Debug)]
-struct Slot {
-    folder: PathBuf,
-    name: &'static str,
-    direction: TcAttachType,
-    /// The TC program for it.
-    program: &'static str,
-}
-
-/// Why an attempt failed; the callers give it its name.
-type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// What became of an attempt at XDP.
 enum Attempt {
@@ -149,8 +129,7 @@ impl Hooks {
     /// Removes both.
     pub(super) fn detach(&self) -> Result<(), Error> {
         for slot in [&self.ingress, &self.egress] {
-            remove(&slot.next())?;
-            remove(&slot.pin())?;
+            slot.clear()?;
             clsact::detach(&slot.folder, slot.name, slot.direction, None)?;
         }
         Ok(())
@@ -158,68 +137,6 @@ impl Hooks {
 }
 
 impl Slot {
-    fn pin(&self) -> PathBuf {
-        self.folder.join(self.name)
-    }
-
-    /// bpffs has no names with dots.
-    fn next(&self) -> PathBuf {
-        self.folder.join(format!("{}-new", self.name))
-    }
-
-    /// Finishes or undoes an exchange that was cut short.
-    fn repair(&self) -> Result<(), Error> {
-        let next = self.next();
-        if observe(&next)?.is_none() {
-            Ok(())
-        } else if observe(&self.pin())?.is_some() {
-            remove(&next)
-        } else {
-            fs::rename(&next, self.pin()).map_err(failed("rename", &next))
-        }
-    }
-
-    /// Puts a new attachment in the place of the old one.
-    fn exchange(&self, link: FdLink, program: &'static str, ifindex: u32) -> Result<(), Error> {
-        let next = self.next();
-        let old = link::open(&self.pin()).map_err(failed("open the link at", &next))?;
-        link.pin(&next).map_err(|source| Error::Attach {
-            attempt: "pin the link of",
-            program,
-            ifindex,
-            source: Box::new(source),
-        })?;
-        fs::rename(&next, self.pin()).map_err(failed("rename", &next))?;
-        if let Some(old) = old {
-            old.detach()
-                .map_err(failed("detach the link that was at", &next))?;
-        }
-        Ok(())
-    }
-
-    /// Gives the pinned link the new program, between two packets; `false` if the link's interface is
-    /// gone.
-    fn is_updated(
-        &self,
-        ifindex: u32,
-        program: &'static str,
-        update: impl FnOnce(FdLink) -> Result<(), Cause>,
-    ) -> Result<bool, Error> {
-        let updated = PinnedLink::from_pin(self.pin())
-            .map_err(Cause::from)
-            .and_then(|link| update(link.into()));
-        match updated {
-            Ok(()) => Ok(true),
-            Err(cause) if errno(&*cause) == Some(libc::ENOLINK) => Ok(false),
-            Err(source) => Err(Error::Attach {
-                attempt: "update",
-                program,
-                ifindex,
-                source,
-            }),
-        }
-    }
-
     /// The interface and the program, if something is attached.
     fn observe(&self, kernel: Kernel) -> Result<Option<(u32, Hook)>, Error> {
         let hook = |mode, program_id| Hook {
@@ -227,7 +144,7 @@ impl Slot {
             frags: kernel.frags && mode != IngressMode::Tc,
             program_id,
         };
-        let Some(link) = observe(&self.pin())? else {
+        let Some(link) = self.link()? else {
             return Ok(clsact::observe(&self.folder, self.name)?
                 .map(|(ifindex, program_id)| (ifindex, hook(IngressMode::Tc, program_id))));
         };
@@ -251,9 +168,10 @@ impl Slot {
                 ifindex,
             )?;
             clsact::detach(&self.folder, self.name, self.direction, Some(ifindex))?;
-            return remove(&self.pin());
+            return self.clear();
         }
-        let is_there = observe(&self.pin())?
+        let is_there = self
+            .link()?
             .is_some_and(|link| link.kind == Kind::Tcx && link.ifindex == ifindex);
         if !is_there || !self.is_updated(ifindex, self.program, |link| update_tc(program, link))? {
             let name = interface::name(ifindex)?;
@@ -272,8 +190,9 @@ impl Slot {
         mode: IngressMode,
         kernel: Kernel,
     ) -> Result<Attempt, Error> {
-        let ours =
-            observe(&self.pin())?.filter(|link| link.kind == Kind::Xdp && link.ifindex == ifindex);
+        let ours = self
+            .link()?
+            .filter(|link| link.kind == Kind::Xdp && link.ifindex == ifindex);
         let there = interface::xdp(ifindex)?;
         match (ours, there) {
             (None, Some(foreign)) => return Err(foreign_error(ifindex, foreign.program_id)),
@@ -321,14 +240,6 @@ fn xdp_mode(link: &Link) -> Result<IngressMode, Error> {
         Ok(None) | Err(Error::Interface { .. }) => Ok(IngressMode::XdpNative),
         Err(error) => Err(error),
     }
-}
-
-fn observe(pin: &Path) -> Result<Option<Link>, Error> {
-    link::observe(pin).map_err(failed("open the link at", pin))
-}
-
-fn remove(pin: &Path) -> Result<(), Error> {
-    link::remove(pin).map_err(failed("detach the link at", pin))
 }
 
 fn attach_tcx(
