@@ -1,13 +1,22 @@
 //! The guard in the kernel says of every frame what it says on the host. Needs root.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
+use std::process::Command;
+
 use eniway_abi::{Direction, Reason};
 use eniway_agent::bpf::{
-    Count, GuardConfig, Mode, Outcome,
+    Bpf, Count, Guard, GuardConfig, Kernel, Mode, Outcome, WantedIngress,
     trial::{Program, Trial},
 };
-use eniway_ebpf::fixtures;
+use eniway_ebpf::fixtures::{self, Fixture};
 use ipnet::IpNet;
+
+use crate::bpf_world::{ENI, in_world};
+
+const KERNEL: Kernel = Kernel {
+    frags: true,
+    tcx: true,
+};
 
 const PROGRAMS: [(bool, Program, Direction); 5] = [
     (false, Program::IngressXdp, Direction::Ingress),
@@ -70,13 +79,7 @@ fn kernel_and_host_agree_on_every_fixture() {
     }
 }
 
-fn check(
-    trial: &mut Trial,
-    program: Program,
-    fixture: &fixtures::Fixture,
-    mode: Mode,
-    reason: Reason,
-) {
+fn check(trial: &mut Trial, program: Program, fixture: &Fixture, mode: Mode, reason: Reason) {
     let what = format!("{program:?} {mode:?}: {}", fixture.name);
     let (reason, outcome) = match mode {
         Mode::Off => (Reason::Off, Outcome::Passed),
@@ -105,4 +108,54 @@ fn is_runnable(program: Program, frame: &[u8]) -> bool {
         _ => 1,
     };
     program == Program::IngressXdp || frame.len() >= 14 + header
+}
+
+/// The kernel keeps only the Ethernet header of a long raw frame in an skb's linear part. Needs python3,
+/// which can open a packet socket without unsafe code of ours.
+#[test]
+fn headers_outside_the_linear_part_are_judged() {
+    const SEND: &str = "
+import socket, sys
+wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+wire.bind(('eni0', 0))
+for frame in sys.argv[1:]:
+    try:
+        wire.send(bytes.fromhex(frame).ljust(5000, b'\\0'))
+    except OSError:
+        pass  # what the guard drops is an error to the sender
+";
+    let hex = |fixture: &Fixture| -> String {
+        let frame = fixture.frame.iter();
+        frame.map(|byte| format!("{byte:02x}")).collect()
+    };
+    in_world(9000, move |world| {
+        let mut bpf = Bpf::with_kernel(&world.bpffs.join("eniway"), KERNEL).unwrap();
+        let guard = Guard {
+            ingress: WantedIngress::Tc,
+            config: config(Mode::Enforce, true),
+        };
+        // Longer, the others are no longer cut short.
+        let fixtures: Vec<Fixture> = fixtures::all()
+            .into_iter()
+            .filter(|it| it.direction == Direction::Egress && it.checked != Reason::Malformed)
+            .collect();
+        bpf.attach(ENI, world.ifindex(), &guard).unwrap();
+        let output = Command::new("python3")
+            .args(["-c", SEND])
+            .args(fixtures.iter().map(hex))
+            .output()
+            .expect("python3 is installed");
+        assert!(output.status.success(), "{output:?}");
+        let counts = bpf.counters(ENI).unwrap();
+        // What the node says on its own comes from a MAC that is not the fixtures'.
+        for &reason in Reason::ALL.iter().filter(|it| **it != Reason::SourceMac) {
+            let sent = fixtures.iter().filter(|it| it.checked == reason).count();
+            let counted: u64 = counts
+                .iter()
+                .filter(|it| it.direction == Direction::Egress && it.reason == reason)
+                .map(|it| it.packets)
+                .sum();
+            assert_eq!(counted, sent as u64, "{reason:?}");
+        }
+    });
 }
