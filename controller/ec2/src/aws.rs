@@ -57,7 +57,10 @@ impl Aws {
     async fn instances(&self, which: &Instances) -> Result<Vec<Instance>, Error> {
         let filter = match which {
             Instances::Of(vpc) => filter("vpc-id", [vpc.as_str()]),
-            Instances::These(ids) => filter("instance-id", ids.iter().map(|id| id.as_str())),
+            Instances::These(ids) => filter(
+                "instance-id",
+                ids.iter().map(eniway_api::InstanceId::as_str),
+            ),
         };
         let call = Call::DescribeInstances;
         let mut found = Vec::new();
@@ -72,7 +75,11 @@ impl Aws {
                 .send()
                 .await
                 .map_err(|error| failed(call, error))?;
-            for instance in page.reservations().iter().flat_map(|r| r.instances()) {
+            for instance in page
+                .reservations()
+                .iter()
+                .flat_map(aws_sdk_ec2::types::Reservation::instances)
+            {
                 found.push(parse::instance(call, instance)?);
             }
             token = page.next_token.filter(|token| !token.is_empty());
@@ -90,9 +97,10 @@ impl Aws {
                 filter(tag(mark::TAG_ATTACHMENT), uids.iter().map(String::as_str))
             }
             // A filter, not the parameter: EC2 refuses the whole call when one ID is unknown.
-            Interfaces::These(ids) => {
-                filter("network-interface-id", ids.iter().map(|id| id.as_str()))
-            }
+            Interfaces::These(ids) => filter(
+                "network-interface-id",
+                ids.iter().map(eniway_api::EniId::as_str),
+            ),
         };
         let call = Call::DescribeNetworkInterfaces;
         let mut found = Vec::new();
