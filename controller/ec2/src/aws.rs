@@ -97,10 +97,7 @@ impl Aws {
                 filter(tag(mark::TAG_ATTACHMENT), uids.iter().map(String::as_str))
             }
             // A filter, not the parameter: EC2 refuses the whole call when one ID is unknown.
-            Interfaces::These(ids) => filter(
-                "network-interface-id",
-                ids.iter().map(eniway_api::EniId::as_str),
-            ),
+            Interfaces::These(ids) => filter("network-interface-id", ids.iter().map(EniId::as_str)),
         };
         let call = Call::DescribeNetworkInterfaces;
         let mut found = Vec::new();
