@@ -127,7 +127,7 @@ impl Controller {
         if matches!(action, Action::Create { .. }) {
             let now = self.now();
             self.remember(&on.uid, |memory| {
-                memory.creation = Creation::Unanswered(now)
+                memory.creation = Creation::Unanswered(now);
             });
         }
         match self.try_call(action, on).await {

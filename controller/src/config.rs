@@ -28,7 +28,7 @@ pub struct Cli {
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Run the controller.
-    Run(Config),
+    Run(Box<Config>),
     /// The custom resource definitions.
     #[command(subcommand)]
     Crds(Crds),

@@ -17,7 +17,7 @@ async fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
     log(cli.log_format, &cli.log_level);
     match cli.command {
-        Command::Run(config) => run(config).await,
+        Command::Run(config) => run(*config).await,
         Command::Crds(Crds::Apply) => {
             let client = client(None).await?;
             Ok(apply_crds(&client).await?)

@@ -114,7 +114,7 @@ impl Controller {
                 reason = "a small positive number of cycles; a cast saturates"
             )]
             let every = (every as u32).max(2);
-            self.read_catalog(&vpc, cycle % every == 0, cycle % every == 1)
+            self.read_catalog(&vpc, cycle.is_multiple_of(every), cycle % every == 1)
                 .await?;
         }
         let mut snapshot = self.snapshot_mut();

@@ -172,7 +172,7 @@ impl Controller {
     /// Whether the node's agent lives. Asked only when a release depends on it.
     async fn agent(&self, node: &str) -> Agent {
         let records = self.cache().records_of_node(node);
-        if !records.iter().any(|record| awaits_release(record)) {
+        if !records.iter().any(awaits_release) {
             return Agent::Alive;
         }
         let name = mark::agent_lease(node);
