@@ -1,5 +1,4 @@
 //! The guard on a real interface: attached, switched, taken over, repaired, removed. Needs root.
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 use std::{
     fs,

@@ -1,5 +1,4 @@
 //! A node and a host of its VPC, joined by a veth pair, in namespaces that go with the test. Needs root.
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 use std::{
     fs,

@@ -1,5 +1,4 @@
 //! The Helm chart: what it renders, what it refuses, and that its rights are enough and no more.
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 mod hook;
 mod rights;

@@ -230,7 +230,7 @@ fn a_full_instance_gets_no_interface_that_it_cannot_hold() {
 /// A fault costs time and nothing else.
 fn survives(fault: Fault) {
     Rig::new(1).run(async |rig| {
-        rig.fault(fault.clone());
+        rig.fault(fault);
         let controller = rig.controller();
         rig.wish("faulty", &spec(&[SUBNET_B])).await;
         rig.until("it is attached all the same", |state| state.attached() == 1)

@@ -1,5 +1,4 @@
 //! The simulator before clients that we did not write: boto3 and the AWS CLI make the same calls.
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 use std::fs::{self, File};
 use std::net::TcpListener;

@@ -1,5 +1,4 @@
 //! The guard in the kernel says of every frame what it says on the host. Needs root.
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 use std::process::Command;
 

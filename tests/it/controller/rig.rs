@@ -140,7 +140,7 @@ impl Rig {
 
     pub(super) fn with(nodes: usize, settings: Settings) -> Self {
         let lab = Lab::start(lab::Config::control_plane_only(), &|line| {
-            println!("{line}")
+            println!("{line}");
         })
         .expect("needs root and the programs of lab::requirements");
         let runtime = tokio::runtime::Builder::new_multi_thread()

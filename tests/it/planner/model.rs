@@ -63,7 +63,7 @@ fn subnet(number: usize) -> String {
 }
 
 fn world(case: &Case) -> World {
-    let zone = |number: usize| if number % 2 == 0 { "a" } else { "b" }.to_owned();
+    let zone = |number: usize| if number.is_multiple_of(2) { "a" } else { "b" }.to_owned();
     let cidr = |number: usize| {
         let third = u8::try_from(number).unwrap();
         ipnet::Ipv4Net::new(Ipv4Addr::new(10, 0, third, 0), 24).unwrap()
