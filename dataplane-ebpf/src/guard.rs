@@ -2,7 +2,7 @@
 //!
 //! Pure: no map, no helper, no clock. The same packet, addresses and settings give the same verdict,
 //! on the host and in the kernel. Every rule returns its [`Reason`]; what Enforce drops and Audit
-//! only counts is decided once, in [`judge`].
+//! only counts is decided once, in `judge`.
 //!
 //! Addresses are the last thing looked at, so a packet that breaks two rules is counted under the
 //! more basic one. Fragments are checked like whole packets, for each carries the network header.

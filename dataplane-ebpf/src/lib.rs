@@ -1,7 +1,7 @@
 //! The guard of an ENI: reads a packet and says whether it belongs here.
 //!
 //! [`packet`] parses and [`guard`] decides, both plain `no_std` code over [`packet::Bytes`], compiled
-//! for the host's tests and for BPF alike. For BPF, [`programs`] reads packets, searches the maps and
+//! for the host's tests and for BPF alike. For BPF, `programs` reads packets, searches the maps and
 //! counts; the objects in `bin/` give it its entry points.
 #![cfg_attr(not(any(test, feature = "fixtures")), no_std)]
 #![cfg_attr(not(target_arch = "bpf"), forbid(unsafe_code))]
