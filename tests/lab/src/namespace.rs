@@ -27,7 +27,7 @@ const INIT: &str = "mount -t proc proc /proc && echo ready && cat > /dev/null; e
 
 /// The namespaces (mount, net, pid and UTS) of the control plane, of a node or of a host.
 ///
-/// Cheap to clone. Does not keep the processes inside alive: [`Holder`] does.
+/// Cheap to clone. Does not keep the processes inside alive: `Holder` does.
 #[derive(Clone, Debug)]
 pub struct Namespace(Arc<Inner>);
 
