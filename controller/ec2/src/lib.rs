@@ -1,6 +1,6 @@
 //! The EC2 door: what eniway asks of EC2, in eniway's words.
 //!
-//! [`Ec2`] is the question, [`aws::Aws`] the answer of the real service, [`Paced`] the manners:
+//! [`Ec2`] is the question, `aws::Aws` the answer of the real service, [`Paced`] the manners:
 //! token buckets, deadlines, a log line for each call. [`Snapshot`] is what EC2 last said.
 #![forbid(unsafe_code)]
 
