@@ -11,7 +11,7 @@ use crate::{image, step};
 /// Shows eniway at work: a Kubernetes, an EC2 and real packets, all on this machine.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Leaves everything running until Ctrl-C and says how to get a shell with kubectl.
+    /// Stops before things break, says how to get a shell with kubectl, and waits for the return key.
     #[arg(long)]
     hold: bool,
 }
