@@ -14,7 +14,8 @@ static BUILT: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
 /// The program of the package `package` that bears its name, built now if need be.
 ///
 /// Cargo tells a test where a program lies only within one package; so it is built into the folder
-/// from which the test itself runs.
+/// from which the test itself runs, and with the same choice of packages as `cargo xtask test` has:
+/// what its dependencies enable is the same then, and nothing is compiled twice.
 ///
 /// # Panics
 ///
@@ -35,7 +36,8 @@ fn build(package: &str) -> PathBuf {
     let target = profile.parent().expect("the profile lies in the target");
     let mut cargo = Command::new(env!("CARGO"));
     cargo
-        .args(["build", "--quiet", "--package", package, "--bin", package])
+        .args(["build", "--quiet", "--workspace", "--exclude", "xtask"])
+        .args(["--bins", "--tests"])
         .arg("--target-dir")
         .arg(target)
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")));

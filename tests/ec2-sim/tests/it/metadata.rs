@@ -3,11 +3,12 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
+use axum::http::{Request, StatusCode};
 use ec2_sim::{InstanceId, Options, Server, Settings, WorldSpec, imds};
 use jiff::Timestamp;
-use reqwest::{Client, StatusCode};
 
 use crate::bench::{A, BIG, Bench, I, SIX, spec};
+use crate::client::Client;
 
 fn tell(bench: &Bench, instance: &str, path: &str) -> Option<String> {
     bench
@@ -123,29 +124,28 @@ async fn a_session_token_opens_the_door() {
     let url = |path: &str| format!("http://{}/latest/{path}", service.address());
     let client = Client::new();
     let get = async |token: Option<&str>| {
-        let request = client.get(url("meta-data/instance-id"));
+        let request = Request::get(url("meta-data/instance-id"));
         let request = if let Some(token) = token {
             request.header("X-aws-ec2-metadata-token", token)
         } else {
             request
         };
-        let response = request.send().await.unwrap();
-        (response.status(), response.text().await.unwrap())
+        client.send(request, ()).await.unwrap()
     };
     assert_eq!(get(None).await.0, StatusCode::UNAUTHORIZED);
     assert_eq!(get(Some("guessed")).await.0, StatusCode::UNAUTHORIZED);
-    let ask = |ttl: &'static str| {
-        client
-            .put(url("api/token"))
-            .header("X-aws-ec2-metadata-token-ttl-seconds", ttl)
-            .send()
+    let ask = async |ttl: Option<&str>| {
+        let request = Request::put(url("api/token"));
+        let request = if let Some(ttl) = ttl {
+            request.header("X-aws-ec2-metadata-token-ttl-seconds", ttl)
+        } else {
+            request
+        };
+        client.send(request, ()).await.unwrap()
     };
-    assert_eq!(ask("0").await.unwrap().status(), StatusCode::BAD_REQUEST);
-    assert_eq!(
-        client.put(url("api/token")).send().await.unwrap().status(),
-        StatusCode::BAD_REQUEST
-    );
-    let token = ask("60").await.unwrap().text().await.unwrap();
+    assert_eq!(ask(Some("0")).await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(ask(None).await.0, StatusCode::BAD_REQUEST);
+    let (_, token) = ask(Some("60")).await;
     assert_eq!(get(Some(&token)).await, (StatusCode::OK, I.to_owned()));
     server.advance(Duration::from_secs(61));
     assert_eq!(get(Some(&token)).await.0, StatusCode::UNAUTHORIZED);
