@@ -19,8 +19,12 @@ use crate::{
     status::{Situation, node_eni},
 };
 
-/// The list is large and every change rewrites all of it.
-const LIST_PAUSE: Duration = Duration::from_secs(5);
+/// How long a list of `entries` stays as it was written: every change rewrites all of it, which costs
+/// the API server 0.1 s at 1,000 entries. A small list follows at once.
+fn list_pause(entries: usize) -> Duration {
+    const EACH: Duration = Duration::from_millis(5);
+    EACH.saturating_mul(u32::try_from(entries).unwrap_or(u32::MAX))
+}
 
 /// When what was written last.
 #[derive(Debug, Default)]
@@ -123,7 +127,8 @@ impl Controller {
                 return Ok(None);
             }
         } else {
-            let due = written.list.get(&name).map(|last| *last + LIST_PAUSE);
+            let pause = list_pause(old.attachments.len().max(status.attachments.len()));
+            let due = written.list.get(&name).map(|last| *last + pause);
             if status.attachments != old.attachments {
                 match due {
                     Some(due) if now < due => {
