@@ -10,22 +10,35 @@ use std::{
     time::Duration,
 };
 
-use ec2_sim::{Request, Response, World};
+use ec2_sim::{Request, Response, Server, World};
 use eniway_api::{AttachmentId, EniId, VpcId, mark};
 use eniway_ec2::{
     Answer, Attachment, AttachmentState, Call, Change, Ec2, Eni, Error, Group, Instance,
     InstanceState, InstanceType, Instances, Interfaces, NewAttachment, NewEni, Occupied, Subnet,
 };
+use ipnet::IpNet;
 use jiff::Timestamp;
 
-/// A world and its clock.
+/// A world, wherever it lives, behind the controller's door.
 #[derive(Clone)]
-pub struct Door {
+pub struct Door<P = Here> {
+    place: P,
+}
+
+/// Where a world lives: in this process, or behind the server of a lab.
+pub trait Place: Clone + Send + Sync + 'static {
+    /// Looks into the world or changes it, at its own time.
+    fn visit<T>(&self, visit: impl FnOnce(&mut World, Timestamp) -> T) -> T;
+}
+
+/// A world of this process's own, and its clock.
+#[derive(Clone)]
+pub struct Here {
     world: Arc<Mutex<World>>,
     clock: Clock,
 }
 
-/// Where the time of the world comes from.
+/// Where the time of a world comes from.
 #[derive(Clone, Debug)]
 pub enum Clock {
     Real,
@@ -33,39 +46,60 @@ pub enum Clock {
     Manual(Arc<Mutex<Timestamp>>),
 }
 
+impl Place for Here {
+    fn visit<T>(&self, visit: impl FnOnce(&mut World, Timestamp) -> T) -> T {
+        let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = match &self.clock {
+            Clock::Real => Timestamp::now(),
+            Clock::Manual(now) => *now.lock().unwrap_or_else(PoisonError::into_inner),
+        };
+        world.advance(now);
+        visit(&mut world, now)
+    }
+}
+
+impl Place for Server {
+    fn visit<T>(&self, visit: impl FnOnce(&mut World, Timestamp) -> T) -> T {
+        self.with_world(visit)
+    }
+}
+
 impl Door {
     #[must_use]
     pub fn new(world: World, clock: Clock) -> Self {
+        let world = Arc::new(Mutex::new(world));
         Self {
-            world: Arc::new(Mutex::new(world)),
-            clock,
-        }
-    }
-
-    fn now(&self) -> Timestamp {
-        match &self.clock {
-            Clock::Real => Timestamp::now(),
-            Clock::Manual(now) => *now.lock().unwrap_or_else(PoisonError::into_inner),
+            place: Here { world, clock },
         }
     }
 
     /// The world, as it is now.
     pub fn world(&self) -> MutexGuard<'_, World> {
-        let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
-        world.advance(self.now());
-        world
+        self.place.visit(|_, _| ());
+        let world = self.place.world.lock();
+        world.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets time pass for a manual clock.
     pub fn pass(&self, time: Duration) {
-        if let Clock::Manual(now) = &self.clock {
+        if let Clock::Manual(now) = &self.place.clock {
             *now.lock().unwrap_or_else(PoisonError::into_inner) += time;
         }
     }
+}
 
+impl Door<Server> {
+    /// The door to the EC2 of a lab, whose nodes get what is attached.
+    #[must_use]
+    pub fn of(server: Server) -> Self {
+        Self { place: server }
+    }
+}
+
+impl<P: Place> Door<P> {
     /// Answers and refusals as a client gets them, after the world's latency.
     async fn ask(&self, call: Call, request: Request) -> Result<Response, Error> {
-        let reply = self.world().serve(&request, self.now());
+        let reply = self.place.visit(|world, now| world.serve(&request, now));
         if !reply.delay.is_zero() {
             tokio::time::sleep(reply.delay).await;
         }
@@ -90,7 +124,7 @@ impl Door {
     async fn read<T>(&self, call: Call, look: impl FnOnce(&World) -> T) -> Result<T, Error> {
         let request = Request::new(&call.to_string()).with("MaxResults", 1000);
         self.ask(call, request).await?;
-        Ok(look(&self.world()))
+        Ok(self.place.visit(|world, _| look(world)))
     }
 
     async fn create(&self, new: &NewEni) -> Result<Eni, Error> {
@@ -114,9 +148,11 @@ impl Door {
             missing: "networkInterfaceId",
         };
         let id = response.first("networkInterfaceId").ok_or(missing)?;
-        let world = self.world();
-        let found = world.interfaces().find(|eni| eni.id.as_str() == id);
-        found.map(interface).ok_or(Error::Incomplete {
+        let found = self.place.visit(|world, _| {
+            let mut all = world.interfaces();
+            all.find(|eni| eni.id.as_str() == id).map(interface)
+        });
+        found.ok_or(Error::Incomplete {
             call,
             missing: "interface",
         })
@@ -143,15 +179,13 @@ impl Door {
     }
 }
 
-impl fmt::Debug for Door {
+impl<P> fmt::Debug for Door<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Door")
-            .field("clock", &self.clock)
-            .finish_non_exhaustive()
+        f.debug_struct("Door").finish_non_exhaustive()
     }
 }
 
-impl Ec2 for Door {
+impl<P: Place> Ec2 for Door<P> {
     fn instances<'a>(&'a self, which: &'a Instances) -> Answer<'a, Vec<Instance>> {
         Box::pin(self.read(Call::DescribeInstances, |world| {
             let asked = |found: &&ec2_sim::Instance| match which {
@@ -186,17 +220,17 @@ impl Ec2 for Door {
             let call = Call::DescribeSubnets;
             let request = Request::new(&call.to_string());
             let free = self.ask(call, request).await?;
-            let world = self.world();
-            let of_vpc = world.subnets().filter(|s| s.vpc.as_str() == vpc.as_str());
-            Ok(of_vpc
-                .map(|subnet| Subnet {
-                    id: subnet.id.as_str().into(),
-                    zone: subnet.zone.clone(),
-                    cidrs: Vec::new(),
-                    free_addresses: free_addresses(&free.body, subnet.id.as_str()),
-                    name: subnet.tags.get("Name").cloned(),
-                })
-                .collect())
+            let described = |subnet: &ec2_sim::model::Subnet| Subnet {
+                id: subnet.id.as_str().into(),
+                zone: subnet.zone.clone(),
+                cidrs: cidrs(subnet),
+                free_addresses: free_addresses(&free.body, subnet.id.as_str()),
+                name: subnet.tags.get("Name").cloned(),
+            };
+            Ok(self.place.visit(|world, _| {
+                let of_vpc = world.subnets().filter(|s| s.vpc.as_str() == vpc.as_str());
+                of_vpc.map(described).collect()
+            }))
         })
     }
 
@@ -217,11 +251,10 @@ impl Ec2 for Door {
         Box::pin(async {
             let call = Call::DescribeInstanceTypes;
             self.ask(call, Request::new(&call.to_string())).await?;
-            let world = self.world();
-            let known: BTreeMap<_, _> = world
-                .instances()
-                .map(|instance| (instance.limits.name, instance.limits))
-                .collect();
+            let known: BTreeMap<_, _> = self.place.visit(|world, _| {
+                let limits = world.instances().map(|instance| instance.limits);
+                limits.map(|limits| (limits.name, limits)).collect()
+            });
             let count = |count: u32| u16::try_from(count).unwrap_or(u16::MAX);
             let asked = names.iter().filter_map(|name| known.get(name.as_str()));
             Ok(asked
@@ -276,6 +309,14 @@ impl Ec2 for Door {
             self.ask(call, request).await.map(drop)
         })
     }
+}
+
+fn cidrs(subnet: &ec2_sim::model::Subnet) -> Vec<IpNet> {
+    let ipv6 = subnet.pool.ipv6_cidr().map(IpNet::from);
+    [IpNet::from(subnet.pool.cidr())]
+        .into_iter()
+        .chain(ipv6)
+        .collect()
 }
 
 /// What DescribeSubnets says of one subnet.
