@@ -1,6 +1,8 @@
 //! etcd, the API server and, where wanted, controller manager and scheduler, in the outer namespaces.
 
-use std::collections::BTreeSet;
+mod credentials;
+mod flags;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,16 +16,18 @@ use crate::error::Error;
 use crate::forward::Forward;
 use crate::namespace::Namespace;
 use crate::node::{self, BRIDGE};
-use crate::pki::{Pki, Subject};
+use crate::pki::Pki;
 use crate::state::State;
 use crate::vpc::NODE_SUBNETS;
 use crate::wait;
+
+use credentials::credentials;
+use flags::etcd_flags;
 
 /// The outer side's address: the API server and EC2 are there for nodes and pods.
 pub const GATEWAY: &str = "10.200.0.1";
 /// The cluster address of the service `kubernetes`; there is no kube-proxy, so it lies on `lo`.
 const SERVICE: &str = "10.96.0.1";
-const ETCD: &str = "http://127.0.0.1:2379";
 const PORT: u16 = 443;
 /// How long a control plane may take to answer; it takes 2 to 5 seconds.
 const READY: Duration = Duration::from_secs(60);
@@ -180,64 +184,6 @@ impl ControlPlane {
             }
         })?
     }
-
-    fn file(&self, flag: &str, name: &str) -> String {
-        format!("--{flag}={}", self.pki.path(name).display())
-    }
-
-    fn apiserver_flags(&self) -> Vec<String> {
-        let fixed = [
-            "--authorization-mode=Node,RBAC",
-            "--enable-admission-plugins=NodeRestriction",
-            "--service-account-issuer=https://kubernetes.default.svc",
-            "--service-cluster-ip-range=10.96.0.0/16",
-            "--allow-privileged=true",
-            "--endpoint-reconciler-type=none",
-            "--kubelet-preferred-address-types=InternalIP",
-            "--bind-address=0.0.0.0",
-            // The lab is stopped by killing it; nothing is to be drained.
-            "--shutdown-delay-duration=0s",
-        ];
-        let mut flags: Vec<String> = fixed.map(str::to_owned).into();
-        flags.extend([
-            format!("--etcd-servers={ETCD}"),
-            format!("--advertise-address={GATEWAY}"),
-            format!("--secure-port={PORT}"),
-            self.file("cert-dir", ""),
-            self.file("tls-cert-file", "apiserver.crt"),
-            self.file("tls-private-key-file", "apiserver.key"),
-            self.file("client-ca-file", "ca.crt"),
-            self.file("token-auth-file", "tokens.csv"),
-            self.file("service-account-key-file", "sa.pub"),
-            self.file("service-account-signing-key-file", "sa.key"),
-            self.file("kubelet-client-certificate", "kubelet-client.crt"),
-            self.file("kubelet-client-key", "kubelet-client.key"),
-        ]);
-        flags
-    }
-
-    fn manager_flags(&self) -> Vec<String> {
-        vec![
-            self.file("kubeconfig", "kcm.kubeconfig"),
-            self.file("service-account-private-key-file", "sa.key"),
-            self.file("root-ca-file", "ca.crt"),
-            self.file("cert-dir", "kcm"),
-            "--leader-elect=false".to_owned(),
-            "--use-service-account-credentials=true".to_owned(),
-            "--bind-address=127.0.0.1".to_owned(),
-            "--authentication-skip-lookup".to_owned(),
-        ]
-    }
-
-    fn scheduler_flags(&self) -> Vec<String> {
-        vec![
-            self.file("kubeconfig", "scheduler.kubeconfig"),
-            self.file("cert-dir", "scheduler"),
-            "--leader-elect=false".to_owned(),
-            "--bind-address=127.0.0.1".to_owned(),
-            "--authentication-skip-lookup".to_owned(),
-        ]
-    }
 }
 
 /// Addresses, the bridge of the nodes and a `/run` of its own for the outer namespaces.
@@ -269,73 +215,4 @@ fn prepare(outer: &Namespace) -> Result<(), Error> {
         )?;
     }
     node::run(outer, &format!("link set {BRIDGE} up"))
-}
-
-fn etcd_flags() -> [String; 8] {
-    let peer = "http://127.0.0.1:2380";
-    [
-        "--name=lab".to_owned(),
-        format!("--listen-client-urls={ETCD}"),
-        format!("--advertise-client-urls={ETCD}"),
-        format!("--listen-peer-urls={peer}"),
-        format!("--initial-advertise-peer-urls={peer}"),
-        format!("--initial-cluster=lab={peer}"),
-        // What it stores dies with the lab.
-        "--unsafe-no-fsync".to_owned(),
-        "--log-level=warn".to_owned(),
-    ]
-}
-
-/// Writes certificates, tokens and kubeconfigs; gives the administrator's two.
-fn credentials(
-    pki: &Pki,
-    config: &Config,
-    forwarded: SocketAddr,
-) -> Result<(PathBuf, PathBuf), Error> {
-    let names = [
-        "127.0.0.1",
-        GATEWAY,
-        SERVICE,
-        "localhost",
-        "kubernetes.default.svc",
-    ];
-    let apiserver = Subject {
-        common_name: "kube-apiserver",
-        names: &names,
-        organization: None,
-    };
-    pki.certificate("apiserver", &apiserver)?;
-    let client = Subject {
-        common_name: "apiserver-kubelet-client",
-        organization: Some("system:masters"),
-        names: &[],
-    };
-    pki.certificate("kubelet-client", &client)?;
-
-    let mut tokens = String::from(
-        "admin-token,admin,admin,system:masters\n\
-         kcm-token,system:kube-controller-manager,kcm\n\
-         scheduler-token,system:kube-scheduler,scheduler\n",
-    );
-    let inside = ControlPlane::url_inside();
-    // The file is read once: nodes that come later must be in it, too.
-    let later = (1..=9).map(|number| format!("node{number}"));
-    let names: BTreeSet<String> = config
-        .nodes
-        .iter()
-        .map(|node| node.name.clone())
-        .chain(later)
-        .collect();
-    for name in names {
-        tokens.push_str(&format!(
-            "{name}-token,system:node:{name},{name},system:nodes\n"
-        ));
-        pki.kubeconfig(&name, &inside, &format!("{name}-token"))?;
-    }
-    pki.write("tokens.csv", &tokens)?;
-    pki.kubeconfig("kcm", &inside, "kcm-token")?;
-    pki.kubeconfig("scheduler", &inside, "scheduler-token")?;
-    let admin_inside = pki.kubeconfig("admin-inside", &inside, "admin-token")?;
-    let admin = pki.kubeconfig("admin", &format!("https://{forwarded}"), "admin-token")?;
-    Ok((admin, admin_inside))
 }

@@ -2,21 +2,19 @@
 //!
 //! `ctr -n k8s.io images import FILE` takes them.
 
+mod base;
+mod tarball;
+
+pub(crate) use base::write_base;
+pub use base::{BUSYBOX, PAUSE};
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 
-/// Runs shell scripts in pods; every busybox applet is in `/bin`.
-pub const BUSYBOX: &str = "registry.local/busybox:1";
-/// Holds a pod's namespaces.
-pub const PAUSE: &str = "registry.local/pause:1";
-
-/// Where Debian's busybox-static puts it.
-const BUSYBOX_FILE: &str = "/bin/busybox";
+use tarball::{Entry, hex, tarball};
 
 /// Why an image was not written.
 #[derive(Debug, thiserror::Error)]
@@ -41,14 +39,6 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
-}
-
-/// An entry of an image's layer.
-#[derive(Clone, Debug)]
-enum Entry {
-    Directory,
-    File { contents: Vec<u8>, mode: u32 },
-    Link { target: String },
 }
 
 /// An image of one layer, in memory.
@@ -206,79 +196,6 @@ impl Image {
             ),
         ])
     }
-}
-
-/// Writes the pause and busybox images into `folder` and gives the archives' paths.
-pub(crate) fn write_base(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let read = |source| Error::Read {
-        reference: BUSYBOX.to_owned(),
-        path: BUSYBOX_FILE.into(),
-        source,
-    };
-    let list = Command::new(BUSYBOX_FILE)
-        .arg("--list")
-        .output()
-        .map_err(read)?;
-    let applets = String::from_utf8_lossy(&list.stdout).into_owned();
-    let system = |reference: &str| -> Result<Image, Error> {
-        let image = Image::new(reference).executable("bin/busybox", Path::new(BUSYBOX_FILE))?;
-        let applets = applets.lines().filter(|applet| *applet != "busybox");
-        Ok(applets.fold(image, |image, applet| {
-            image.link(&format!("bin/{applet}"), "busybox")
-        }))
-    };
-    let pause = "trap 'exit 0' TERM INT; while :; do sleep 1000 & wait $!; done";
-    let (busybox_tar, pause_tar) = (folder.join("busybox.tar"), folder.join("pause.tar"));
-    system(BUSYBOX)?.command(&["/bin/sh"]).write(&busybox_tar)?;
-    system(PAUSE)?
-        .entrypoint(&["/bin/sh", "-c", pause])
-        .write(&pause_tar)?;
-    Ok(vec![pause_tar, busybox_tar])
-}
-
-/// The same entries always give the same bytes.
-fn tarball(entries: &[(String, Entry)]) -> io::Result<Vec<u8>> {
-    let mut archive = tar::Builder::new(Vec::new());
-    for (path, entry) in entries {
-        let mut header = tar::Header::new_gnu();
-        let set = |header: &mut tar::Header, kind, mode, size| {
-            header.set_entry_type(kind);
-            header.set_mode(mode);
-            header.set_size(size);
-        };
-        match entry {
-            Entry::Directory => {
-                set(
-                    &mut header,
-                    tar::EntryType::Directory,
-                    if path == "tmp" { 0o1777 } else { 0o755 },
-                    0,
-                );
-                archive.append_data(&mut header, path, io::empty())?;
-            }
-            Entry::File { contents, mode } => {
-                set(
-                    &mut header,
-                    tar::EntryType::Regular,
-                    *mode,
-                    contents.len() as u64,
-                );
-                archive.append_data(&mut header, path, contents.as_slice())?;
-            }
-            Entry::Link { target } => {
-                set(&mut header, tar::EntryType::Symlink, 0o777, 0);
-                archive.append_link(&mut header, path, target)?;
-            }
-        }
-    }
-    archive.into_inner()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
 }
 
 /// Rust's name of the architecture in Go's words.

@@ -10,12 +10,13 @@
 //! ```
 //!
 //! All of it lives in namespaces of its own: no port but one on 127.0.0.1, no file but one folder
-//! below `/tmp/eniway-lab`, no interface on the host. It ends with the [`Lab`], or with the process
+//! below `/tmp/eniway-lab` (and a lock in the cache), no interface on the host. It ends with the [`Lab`], or with the process
 //! that made it, however that ends. Any number of labs run side by side.
 //!
 //! Needs root and the programs of [`requirements`]; the rest is built once ([`binaries`]).
 
 mod cable;
+mod cache;
 mod cgroup;
 mod clients;
 mod cloud;

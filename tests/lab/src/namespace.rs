@@ -1,11 +1,15 @@
 //! The door to Linux namespaces: an init process holds them open, threads enter them to work there.
 
+mod command;
+
+pub use command::Command;
+
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
 use std::net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, ChildStdin, ExitStatus, Output, Stdio};
+use std::process::{Child, ChildStdin, Stdio};
 use std::sync::Arc;
 use std::thread;
 
@@ -62,10 +66,7 @@ impl Namespace {
 
     /// A command that will run inside.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        Command {
-            namespace: self.clone(),
-            inner: std::process::Command::new(program),
-        }
+        Command::new(self, program)
     }
 
     /// A UDP socket inside, bound to `address`.
@@ -223,94 +224,5 @@ impl Drop for Holder {
         // Both fail only when the process is gone already, which is what is wanted.
         let _ = self.init.kill();
         let _ = self.init.wait();
-    }
-}
-
-/// A [`std::process::Command`] whose process is born inside a namespace.
-///
-/// It dies with the namespace at the latest.
-#[derive(Debug)]
-pub struct Command {
-    namespace: Namespace,
-    inner: std::process::Command,
-}
-
-impl Command {
-    /// Adds an argument.
-    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
-        self.inner.arg(arg);
-        self
-    }
-
-    /// Adds arguments.
-    pub fn args<A: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
-        self.inner.args(args);
-        self
-    }
-
-    /// Sets an environment variable.
-    pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.inner.env(key, value);
-        self
-    }
-
-    /// Sets the standard input.
-    pub fn stdin(mut self, stdin: impl Into<Stdio>) -> Self {
-        self.inner.stdin(stdin);
-        self
-    }
-
-    /// Sets the standard output.
-    pub fn stdout(mut self, stdout: impl Into<Stdio>) -> Self {
-        self.inner.stdout(stdout);
-        self
-    }
-
-    /// Sets the standard error.
-    pub fn stderr(mut self, stderr: impl Into<Stdio>) -> Self {
-        self.inner.stderr(stderr);
-        self
-    }
-
-    /// Keeps the terminal's Ctrl-C away from the process.
-    pub fn own_process_group(mut self) -> Self {
-        self.inner.process_group(0);
-        self
-    }
-
-    /// Starts the process. Its `Child` works as usual: `kill`, `wait`, and `id` are ours.
-    pub fn spawn(mut self) -> Result<Child, Error> {
-        let spawned = self.namespace.run(|| self.inner.spawn())?;
-        spawned.map_err(|source| self.failed(source))
-    }
-
-    /// Runs the process to its end and collects what it wrote.
-    pub fn output(mut self) -> Result<Output, Error> {
-        let output = self.namespace.run(|| self.inner.output())?;
-        output.map_err(|source| self.failed(source))
-    }
-
-    /// Runs the process to its end.
-    pub fn status(mut self) -> Result<ExitStatus, Error> {
-        let status = self.namespace.run(|| self.inner.status())?;
-        status.map_err(|source| self.failed(source))
-    }
-
-    /// Runs the process to a good end and gives what it wrote.
-    ///
-    /// # Errors
-    ///
-    /// A bad end is an error that carries what was written to standard error.
-    pub fn read(self) -> Result<String, Error> {
-        let line = format!("{:?}", self.inner);
-        let output = self.output()?;
-        crate::error::good_end(&line, &output)
-    }
-
-    fn failed(&self, source: io::Error) -> Error {
-        Error::Spawn {
-            program: self.inner.get_program().to_string_lossy().into_owned(),
-            source,
-        }
     }
 }

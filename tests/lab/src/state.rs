@@ -5,16 +5,19 @@
 //! that the keeper was killed too.
 
 use std::fs::{self, File};
+use std::io::{self, ErrorKind};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use crate::cache;
 use crate::error::Error;
 
-/// Holds a folder for each lab that is alive.
+/// Holds a folder for each lab that is alive, and is there only while one is.
 const BASE: &str = "/tmp/eniway-lab";
 
-/// Removes the cgroups `$1` in every hierarchy, v1 or v2, and the folder `$2`.
+/// Removes the cgroups `$1` in every hierarchy, v1 or v2, and the folder `$2`; with the last lab the
+/// folder `$3` of all goes, too.
 ///
 /// A cgroup can be removed a moment after its last process died; five seconds are plenty. Folders
 /// below a cgroup can only be removed by rmdir, deepest first.
@@ -27,6 +30,7 @@ for try in $(seq 100); do
     sleep 0.05
 done
 rm -rf "$2"
+rmdir "$3"
 "#;
 
 /// The folder and the name of one lab.
@@ -42,11 +46,7 @@ pub(crate) struct State {
 impl State {
     /// Sweeps what dead labs left, then makes a folder with a name that no other lab has.
     pub(crate) fn new() -> Result<Self, Error> {
-        fs::create_dir_all(BASE).map_err(failed(Path::new(BASE)))?;
-        // Sweeping and beginning exclude each other, or a lab could be swept before it has its lock.
-        let turn = Path::new(BASE).join("lock");
-        let turn_file = File::create(&turn).map_err(failed(&turn))?;
-        turn_file.lock().map_err(failed(&turn))?;
+        let _turn = turn()?;
         sweep_all()?;
         let uuid = "/proc/sys/kernel/random/uuid";
         let random = fs::read_to_string(uuid).map_err(failed(Path::new(uuid)))?;
@@ -58,7 +58,7 @@ impl State {
                 .expect("split gives at least one piece")
         );
         let folder = Path::new(BASE).join(&id);
-        fs::create_dir(&folder).map_err(failed(&folder))?;
+        create(&folder).map_err(failed(&folder))?;
         let alive = folder.join("alive");
         let alive = File::create(&alive)
             .and_then(|file| file.lock().map(|()| file))
@@ -102,27 +102,46 @@ impl Drop for State {
     }
 }
 
+/// Sweeping and beginning exclude each other, or a lab could be swept before it has its lock.
+///
+/// What locks them out is in the cache: in the folder of the labs it would be the last to stay.
+fn turn() -> Result<File, Error> {
+    let folder = cache::folder();
+    fs::create_dir_all(&folder).map_err(failed(&folder))?;
+    let path = folder.join("lab.lock");
+    let file = File::create(&path).map_err(failed(&path))?;
+    file.lock().map_err(failed(&path))?;
+    Ok(file)
+}
+
+/// Makes the folder of a lab below that of all labs, which another lab may just be taking away.
+fn create(folder: &Path) -> io::Result<()> {
+    loop {
+        match fs::create_dir_all(folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            result => return result,
+        }
+    }
+}
+
 /// Removes what labs left that are not alive any more.
 ///
 /// Every lab does this when it starts.
 ///
 /// # Errors
 ///
-/// Only if the folder of the labs cannot be read.
+/// The lock in the cache cannot be had, or the folder of the labs cannot be read.
 pub fn sweep() -> Result<(), Error> {
-    let turn = Path::new(BASE).join("lock");
-    let Ok(file) = File::create(&turn) else {
-        return Ok(());
-    };
-    file.lock().map_err(failed(&turn))?;
+    let _turn = turn()?;
     sweep_all()
 }
 
 fn sweep_all() -> Result<(), Error> {
-    for entry in fs::read_dir(BASE)
-        .map_err(failed(Path::new(BASE)))?
-        .flatten()
-    {
+    let labs = match fs::read_dir(BASE) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        labs => labs.map_err(failed(Path::new(BASE)))?,
+    };
+    for entry in labs.flatten() {
         let Some(id) = entry.file_name().to_str().map(str::to_owned) else {
             continue;
         };
@@ -144,7 +163,8 @@ fn remove(id: &str, script: &str) -> Command {
     let mut command = Command::new("sh");
     command
         .args(["-c", script, "sweep", id])
-        .arg(Path::new(BASE).join(id));
+        .arg(Path::new(BASE).join(id))
+        .arg(BASE);
     // Ctrl-C is for the lab, not for the one who cleans up after it.
     command
         .process_group(0)
@@ -153,7 +173,7 @@ fn remove(id: &str, script: &str) -> Command {
     command
 }
 
-pub(crate) fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+pub(crate) fn failed(path: &Path) -> impl FnOnce(io::Error) -> Error {
     let path = path.to_path_buf();
     |source| Error::File { path, source }
 }
