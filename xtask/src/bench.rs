@@ -1,30 +1,78 @@
 //! `cargo xtask bench`: the tables of the README, measured on this machine.
 
+mod controller;
+mod data_path;
+
 use std::process::Command;
+use std::thread::available_parallelism;
+use std::{env, fs};
 
 use anyhow::Result;
+use clap::ValueEnum;
 
 use crate::setup::{self, Need};
 use crate::step;
 use crate::workspace::Workspace;
 
-/// Only ratios of one run mean something on another machine.
-pub(crate) fn run(workspace: &Workspace) -> Result<()> {
-    setup::prepare(
-        workspace,
-        &[Need::Root, Need::Kernel, Need::Rust, Need::Peers],
-    )?;
-    let mut build = workspace.cargo(&["build", "--quiet", "--release"]);
-    build.args(["--package", "eniway-agent", "--example", "bench"]);
-    step::run("building the benchmark", &mut build)?;
-    step::run("the check, packet by packet", &mut check(workspace))
+/// Measures what the check costs a packet, beside a bare drop and xdp-filter, and what the
+/// controller costs EC2, beside the peer. Only ratios mean something on another machine.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Only this one.
+    what: Option<Bench>,
+
+    /// The controller with 1 and 10 nodes only.
+    #[arg(long)]
+    quick: bool,
 }
 
-/// Runs with a bpffs of its own, for the maps that xdp-filter pins.
-fn check(workspace: &Workspace) -> Command {
-    let mut bench = workspace.command("unshare");
-    let mount = "mount -t bpf bpffs /sys/fs/bpf && exec \"$0\"";
-    bench.args(["--mount", "--propagation", "private", "sh", "-c", mount]);
-    bench.arg(workspace.target.join("release/examples/bench"));
-    bench
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Bench {
+    DataPath,
+    Controller,
+}
+
+impl Bench {
+    fn needs(self) -> &'static [Need] {
+        match self {
+            Self::DataPath => &[Need::Root, Need::Kernel, Need::Rust, Need::Peers],
+            Self::Controller => &[Need::Root, Need::Kernel, Need::Rust, Need::Musl, Need::Lab],
+        }
+    }
+
+    /// Measures, and gives its tables.
+    fn run(self, workspace: &Workspace, quick: bool) -> Result<String> {
+        match self {
+            Self::DataPath => data_path::run(workspace),
+            Self::Controller => controller::run(workspace, quick),
+        }
+    }
+}
+
+pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
+    let wanted: Vec<_> = [Bench::DataPath, Bench::Controller]
+        .into_iter()
+        .filter(|bench| arguments.what.is_none_or(|what| what == *bench))
+        .collect();
+    let needs: Vec<_> = wanted
+        .iter()
+        .flat_map(|bench| bench.needs())
+        .copied()
+        .collect();
+    setup::prepare(workspace, &needs)?;
+    let mut tables = Vec::new();
+    for bench in wanted {
+        tables.push(bench.run(workspace, arguments.quick)?);
+    }
+    println!("\n{}\n\n{}", machine(), tables.join("\n"));
+    Ok(())
+}
+
+/// `2026-11-21, Linux 6.18.1, x86_64, 2 CPUs`.
+fn machine() -> String {
+    let date = step::output(Command::new("date").arg("+%F")).unwrap_or_default();
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let cpus = available_parallelism().map_or(0, usize::from);
+    let (date, kernel) = (date.trim(), kernel.trim());
+    format!("{date}, Linux {kernel}, {}, {cpus} CPUs", env::consts::ARCH)
 }

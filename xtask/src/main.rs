@@ -39,8 +39,7 @@ struct Arguments {
 enum Command {
     Demo(demo::Arguments),
     Test(test::Arguments),
-    /// Measures what the check costs a packet, beside a bare drop and beside xdp-filter.
-    Bench,
+    Bench(bench::Arguments),
     Crds(crds::Arguments),
     /// Builds the BPF objects, says where they are, and shows them to this kernel's verifier.
     BuildEbpf,
@@ -54,7 +53,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Demo(arguments) => demo::run(&workspace, &arguments),
         Command::Test(arguments) => test::run(&workspace, &arguments),
-        Command::Bench => bench::run(&workspace),
+        Command::Bench(arguments) => bench::run(&workspace, &arguments),
         Command::Crds(arguments) => crds::run(&workspace, &arguments),
         Command::BuildEbpf => build_ebpf::run(&workspace),
         Command::Image => image::run(&workspace),

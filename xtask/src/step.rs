@@ -27,6 +27,21 @@ pub(crate) fn run(what: &str, command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Runs a command that shows its progress on standard error; gives what it prints on standard output.
+pub(crate) fn capture(what: &str, command: &mut Command) -> Result<String> {
+    say(what);
+    let start = Instant::now();
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("start {}", line(command)))?;
+    if !output.status.success() {
+        bail!("{what}: `{}` ended with {}", line(command), output.status);
+    }
+    println!("   {}", seconds(start.elapsed()));
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 /// What a command prints on standard output, or nothing if it fails.
 pub(crate) fn output(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).output().ok()?;

@@ -1,0 +1,62 @@
+//! Measures the controller as it is shipped: a release build between a real API server and an EC2 that
+//! takes 50 ms for each call. `cargo xtask bench controller` calls it. Needs root.
+//!
+//! Nodes are `Node` objects and instances of the simulated EC2; there are no agents. Progress goes
+//! to standard error, the tables to standard output.
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "its tables are what it is for"
+)]
+
+mod calls;
+mod course;
+mod ec2;
+mod kubernetes;
+mod measure;
+mod peer;
+mod program;
+mod table;
+mod watch;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::course::Course;
+use crate::measure::measure;
+
+/// What the controller costs, by the number of nodes.
+#[derive(Debug, Parser)]
+struct Flags {
+    /// The controller's program, a release build.
+    #[arg(long)]
+    controller: PathBuf,
+    /// Only 1 and 10 nodes.
+    #[arg(long)]
+    quick: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Flags::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(flags: &Flags) -> anyhow::Result<()> {
+    let mut results = Vec::new();
+    for course in Course::all(flags.quick) {
+        eprintln!("   {course}");
+        let result = measure(&course, &flags.controller)?;
+        eprintln!("      {result}");
+        results.push(result);
+    }
+    print!("{}", table::all(&results));
+    Ok(())
+}
