@@ -66,7 +66,7 @@ pub struct Target {
 /// What to look at.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Look {
-    /// An instance that no read showed.
+    /// An instance that no read showed, or that is on its way to another state.
     Instance(InstanceId),
     /// An interface that changes by itself, or that a whole read lacked; with its record's UID.
     Eni(EniId, String),

@@ -11,6 +11,7 @@ use crate::{
     controller::Controller,
     kubernetes::{self, Notice},
     memory::{Creation, Hold},
+    pace::Pace,
 };
 
 /// What became of an action.
@@ -194,7 +195,7 @@ impl Controller {
             // So EC2 says; a look by ID confirms it before anything follows from it.
             if let Action::Detach { eni, .. } | Action::Delete { eni, .. } = action {
                 self.snapshot_mut().forget(eni);
-                self.remember(&on.uid, |memory| memory.next_look = None);
+                self.remember(&on.uid, |memory| memory.pace = Pace::default());
             }
             self.tell(action, on, Some(error));
             return Outcome::Done;

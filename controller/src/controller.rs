@@ -10,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-use eniway_api::{NodeEniAttachment, VpcId};
+use eniway_api::{InstanceId, NodeEniAttachment, VpcId};
 use eniway_ec2::{Ec2, Snapshot};
 use tokio::sync::{mpsc, watch};
 
@@ -22,6 +22,7 @@ use crate::{
     lease::Leadership,
     memory::Memory,
     observe::Looks,
+    pace::Pace,
     plan::Cluster,
     queue::Queue,
     status::NodeTally,
@@ -50,6 +51,8 @@ pub(crate) struct Controller {
     cache: Mutex<Cache>,
     snapshot: RwLock<Snapshot>,
     memories: Mutex<BTreeMap<String, Memory>>,
+    /// When instances that are unsettled are asked for again.
+    paces: Mutex<BTreeMap<InstanceId, Pace>>,
     tallies: Mutex<Tallies>,
 }
 
@@ -78,6 +81,7 @@ impl Controller {
             notices,
             cache: Mutex::default(),
             memories: Mutex::default(),
+            paces: Mutex::default(),
             tallies: Mutex::default(),
         }
     }
@@ -102,6 +106,10 @@ impl Controller {
 
     pub(crate) fn memories(&self) -> MutexGuard<'_, BTreeMap<String, Memory>> {
         self.memories.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn paces(&self) -> MutexGuard<'_, BTreeMap<InstanceId, Pace>> {
+        self.paces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn tallies(&self) -> MutexGuard<'_, Tallies> {

@@ -6,7 +6,10 @@
 mod resolve;
 mod spec;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use eniway_api::{
     InstanceId, NodeEni, NodeEniAttachment, NodeEniAttachmentSpec, NodeEniRef, SubnetId,
@@ -112,8 +115,9 @@ pub struct Desired {
     pub problems: Vec<Problem>,
     /// UIDs of the NodeENIs that select the node.
     pub matching: Vec<String>,
-    /// EC2 has not shown the instance yet.
-    pub unknown_instance: Option<InstanceId>,
+    /// Instances that EC2 does not show yet, that are on their way to another state, or that have
+    /// lost their node: what became of them is asked for.
+    pub unsettled: BTreeSet<InstanceId>,
     /// A subnet or group was not found: the catalog may be out of date.
     pub unresolved: bool,
 }
@@ -154,6 +158,9 @@ pub fn desired(inputs: Inputs<'_>) -> Desired {
         }
     }
     for record in inputs.records {
+        if lost_its_node(inputs, record) {
+            desired.unsettled.insert(record.spec.instance_id.clone());
+        }
         if record.metadata.deletion_timestamp.is_none()
             && let Some(why) = unwanted(&desired, inputs, record)
         {
@@ -195,7 +202,7 @@ fn one_node_eni(
     };
     let Some(instance) = instance else {
         desired.matching.push(uid.clone());
-        desired.unknown_instance = Some(id.clone());
+        desired.unsettled.insert(id.clone());
         return problem(
             reason::INSTANCE_PENDING,
             format!("EC2 does not show instance {id} of node {} yet", node.name),
@@ -208,6 +215,7 @@ fn one_node_eni(
     match instance.state {
         InstanceState::Running | InstanceState::Stopped => {}
         InstanceState::Pending | InstanceState::Stopping => {
+            desired.unsettled.insert(id.clone());
             return problem(
                 reason::INSTANCE_PENDING,
                 format!("instance {id} is {:?}, not running", instance.state),
@@ -371,6 +379,17 @@ fn made_by_peer<'a>(
         .find(|id| {
             snapshot.eni(id).is_none() && instance.interfaces.iter().any(|place| place.eni == **id)
         })
+}
+
+/// Whether Kubernetes dropped or replaced the record's node, and EC2 has not said that the instance
+/// ends.
+fn lost_its_node(inputs: Inputs<'_>, record: &NodeEniAttachment) -> bool {
+    let id = &record.spec.instance_id;
+    let ends = match inputs.snapshot.instance(id) {
+        Some(instance) => instance.state.is_gone(),
+        None => inputs.snapshot.is_missing(id),
+    };
+    !ends && inputs.node.and_then(Node::instance) != Some(id)
 }
 
 /// Why a record should go, if it should.

@@ -15,6 +15,7 @@ pub mod kubernetes;
 mod lease;
 pub mod memory;
 mod observe;
+pub mod pace;
 pub mod plan;
 mod queue;
 mod reconcile;

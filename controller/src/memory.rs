@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use eniway_api::EniId;
 use eniway_ec2::Verdict;
 
+use crate::pace::Pace;
+
 /// What is remembered of one record.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
@@ -21,9 +23,8 @@ pub struct Memory {
     pub detaching_since: Option<Instant>,
     /// EC2 was told to detach by force.
     pub forced: bool,
-    /// How often in a row it was looked at without effect, and when the next look is due.
-    pub looks: u32,
-    pub next_look: Option<Instant>,
+    /// When EC2 is asked again what became of it.
+    pub pace: Pace,
 }
 
 /// What is known of the record's create calls.
@@ -73,24 +74,9 @@ impl Memory {
     pub fn succeeded(&mut self, now: Instant) {
         self.failures = 0;
         self.hold = None;
-        self.looks = 0;
-        self.next_look = Some(now + FIRST_LOOK);
-    }
-
-    /// A look went out; the next one is due later each time.
-    pub fn looked(&mut self, now: Instant) {
-        let pause = FIRST_LOOK
-            .saturating_mul(1 << self.looks.min(8))
-            .min(SLOWEST_LOOK);
-        self.looks += 1;
-        self.next_look = Some(now + pause);
+        self.pace = Pace::after(now);
     }
 }
-
-/// EC2 needs about this long to attach or detach.
-const FIRST_LOOK: Duration = Duration::from_millis(500);
-/// Above this, the whole read of each minute does as well.
-const SLOWEST_LOOK: Duration = Duration::from_secs(60);
 
 /// The first pause and the longest one after a refusal; each is twice the one before.
 const fn steps(verdict: Verdict) -> (Duration, Duration) {

@@ -232,18 +232,21 @@ impl Controller {
         if !types.is_empty() {
             self.look_at_types(&types).await?;
         }
+        let fresh = self
+            .snapshot()
+            .catalog
+            .is_some_and(|at| self.now() < at + self.config.timing.catalog_on_request);
+        catalog &= !fresh;
         if catalog && let Some(vpc) = self.vpc() {
-            let fresh = self
-                .snapshot()
-                .catalog
-                .is_some_and(|at| self.now() < at + self.config.timing.catalog_on_request);
-            if !fresh {
-                self.read_catalog(&vpc, true, true).await?;
-            }
+            self.read_catalog(&vpc, true, true).await?;
         }
         let begun_at = self.now();
         for uid in uids.iter().chain(&searches) {
-            self.remember(uid, |memory| memory.looked(begun_at));
+            self.remember(uid, |memory| memory.pace.looked(begun_at));
+        }
+        for id in &instances {
+            let mut paces = self.paces();
+            paces.entry(id.clone()).or_default().looked(begun_at);
         }
         uids.extend(searches);
         self.seen(&uids, &instances, !types.is_empty() || catalog);
@@ -329,10 +332,7 @@ impl Controller {
         };
         let now = self.now();
         for name in names {
-            // An instance that EC2 does not show yet is asked for again, but not at once.
-            let unknown = instances.iter().any(|id| self.snapshot().is_missing(id));
-            let pause = Duration::from_secs(u64::from(unknown) * 2);
-            self.nodes.add(name, now + pause);
+            self.nodes.add(name, now);
         }
     }
 

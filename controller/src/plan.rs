@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use eniway_api::{NodeEniAttachment, conditions::reason};
+use eniway_api::{InstanceId, NodeEniAttachment, conditions::reason};
 use eniway_ec2::{Eni, Snapshot};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -22,6 +22,7 @@ use crate::{
     action::{Action, Look, Target},
     desired::Desired,
     memory::Memory,
+    pace::Pace,
     status,
 };
 
@@ -33,10 +34,14 @@ pub struct Observed<'a> {
     pub snapshot: &'a Snapshot,
     /// By the record's UID.
     pub memories: &'a BTreeMap<String, Memory>,
+    /// When instances are asked for again.
+    pub paces: &'a BTreeMap<InstanceId, Pace>,
     pub agent: Agent,
     pub cluster: &'a Cluster,
     /// How long EC2's reads may lag behind its writes.
     pub grace: Duration,
+    /// How old subnets and groups are before they are asked for again.
+    pub catalog_pause: Duration,
     /// When this process began to lead; what it did not do itself, another may have done before.
     pub leading_since: Instant,
 }
@@ -90,11 +95,11 @@ pub fn plan(desired: &Desired, observed: Observed<'_>, now: Now) -> Plan {
         plan: Plan::default(),
         taken: BTreeMap::new(),
     };
-    if let Some(instance) = &desired.unknown_instance {
-        planner.push(Action::Look(Look::Instance(instance.clone())));
+    for instance in &desired.unsettled {
+        planner.look_at_instance(instance);
     }
     if desired.unresolved {
-        planner.push(Action::Look(Look::Catalog));
+        planner.look_at_catalog();
     }
     for wish in &desired.wishes {
         if !observed.records.iter().any(|r| r.name_any() == wish.record) {
@@ -224,9 +229,28 @@ impl<'a> Planner<'a> {
 
     /// Asks EC2 for a thing of the record, no more often than its pace allows.
     fn look(&mut self, memory: &Memory, look: Look) {
-        match memory.next_look {
-            Some(at) if at > self.now.monotonic => self.wake(at),
-            _ => self.push(Action::Look(look)),
+        match memory.pace.waits(self.now.monotonic) {
+            Some(at) => self.wake(at),
+            None => self.push(Action::Look(look)),
+        }
+    }
+
+    /// Asks EC2 for an instance, until the whole reads do as well.
+    fn look_at_instance(&mut self, id: &InstanceId) {
+        let pace = self.observed.paces.get(id).cloned().unwrap_or_default();
+        match pace.waits(self.now.monotonic) {
+            _ if pace.is_spent() => {}
+            Some(at) => self.wake(at),
+            None => self.push(Action::Look(Look::Instance(id.clone()))),
+        }
+    }
+
+    /// Asks EC2 for subnets and groups, when what is known of them is old.
+    fn look_at_catalog(&mut self) {
+        let due = self.observed.snapshot.catalog;
+        match due.map(|at| at + self.observed.catalog_pause) {
+            Some(due) if due > self.now.monotonic => self.wake(due),
+            Some(_) | None => self.push(Action::Look(Look::Catalog)),
         }
     }
 }

@@ -111,15 +111,30 @@ impl Controller {
             uids.filter_map(|uid| all.get(&uid).map(|memory| (uid, memory.clone())))
                 .collect::<BTreeMap<_, _>>()
         };
+        let paces = {
+            let mut all = self.paces();
+            // What has settled is asked for at once when it moves again.
+            for record in &records {
+                if !desired.unsettled.contains(&record.spec.instance_id) {
+                    all.remove(&record.spec.instance_id);
+                }
+            }
+            let known = desired.unsettled.iter();
+            known
+                .filter_map(|id| Some((id.clone(), all.get(id)?.clone())))
+                .collect::<BTreeMap<_, _>>()
+        };
         let plan = plan(
             &desired,
             Observed {
                 records: &records,
                 snapshot: &snapshot,
                 memories: &memories,
+                paces: &paces,
                 agent,
                 cluster: &self.cluster,
                 grace: self.config.timing.grace,
+                catalog_pause: self.config.timing.catalog_on_request,
                 leading_since: self.leadership.borrow().since.unwrap_or(now.monotonic),
             },
             now,

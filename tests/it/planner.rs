@@ -86,3 +86,54 @@ proptest! {
         model.check_others(&Model::new(&case));
     }
 }
+
+#[test]
+fn a_lost_node_has_ec2_asked_for_its_instance_at_once() {
+    let mut model = Model::new(&Case {
+        node_enis: vec![(vec![0], true, None, true)],
+        nodes: 1,
+        seed: 1,
+    });
+    model.settle();
+    assert_eq!(model.ours().len(), 1);
+    model.lose("node0");
+    let actions = model.think("node0").actions;
+    assert_eq!(model::said(&actions), "look at i-00000000");
+    // The model reads everything only when it begins: looks have to do.
+    model.settle();
+    assert_eq!((model.ours().len(), model.records.len()), (0, 0));
+}
+
+#[test]
+fn a_node_that_comes_back_keeps_its_interface() {
+    let mut model = Model::new(&Case {
+        node_enis: vec![(vec![0], true, None, true)],
+        nodes: 1,
+        seed: 1,
+    });
+    model.settle();
+    let before = model.ours();
+    let node = model.drop_node("node0");
+    model.settle();
+    assert_eq!(model.ours(), before, "a deleted node is not gone");
+    model.add_node(node);
+    model.settle();
+    assert_eq!(model.ours(), before);
+    assert!(model.think("node0").actions.is_empty());
+}
+
+#[test]
+fn a_name_that_nothing_bears_is_looked_for_no_more_often_than_its_pace_allows() {
+    let model = Model::new(&Case {
+        node_enis: vec![(vec![9], true, None, true)],
+        nodes: 1,
+        seed: 1,
+    });
+    let plan = model.think("node0");
+    assert_eq!(
+        model::said(&plan.actions),
+        "",
+        "the catalog has just been read"
+    );
+    assert!(plan.wake.is_some());
+}

@@ -82,7 +82,7 @@ impl<'a> Planner<'a> {
             return progressing("asking EC2 whether the interface exists already");
         }
         let Some(instance) = snapshot.instance(&record.spec.instance_id) else {
-            self.look(memory, Look::Instance(record.spec.instance_id.clone()));
+            self.look_at_instance(&record.spec.instance_id);
             return progressing("asking EC2 about the instance");
         };
         if !matches!(
@@ -100,7 +100,7 @@ impl<'a> Planner<'a> {
         if let Some(subnet) = snapshot.subnets.get(&record.spec.subnet_id)
             && subnet.free_addresses == 0
         {
-            self.push(Action::Look(Look::Catalog));
+            self.look_at_catalog();
             return Some(Note {
                 reason: reason::SUBNET_FULL,
                 message: format!("{} has no free address", subnet.id),
@@ -115,9 +115,7 @@ impl<'a> Planner<'a> {
 
     fn attach(&mut self, record: &'a NodeEniAttachment, eni: &Eni, on: &Target) -> Option<Note> {
         let Some(instance) = self.observed.snapshot.instance(&record.spec.instance_id) else {
-            self.push(Action::Look(Look::Instance(
-                record.spec.instance_id.clone(),
-            )));
+            self.look_at_instance(&record.spec.instance_id);
             return progressing("asking EC2 about the instance");
         };
         if !matches!(

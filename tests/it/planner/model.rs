@@ -12,13 +12,14 @@ use ec2_sim::{
     spec::{GroupSpec, InstanceSpec, SubnetSpec, VpcSpec, WorldSpec},
 };
 use eniway_api::{
-    DeviceIndex, Ec2State, NodeEni, NodeEniAttachment, NodeEniAttachmentStatus, NodeEniSpec,
-    NodeStatus, SubnetPolicy, VpcId, mark,
+    DeviceIndex, Ec2State, InstanceId, NodeEni, NodeEniAttachment, NodeEniAttachmentStatus,
+    NodeEniSpec, NodeStatus, SubnetPolicy, VpcId, mark,
 };
 use eniway_controller::{
     action::{Action, Look},
     desired::{Declared, Desired, Inputs, Node, Provider, desired},
     memory::{Creation, Memory},
+    pace::Pace,
     plan::{Agent, Cluster, Now, Observed, Plan, plan},
 };
 use eniway_ec2::{Ec2 as _, Instances, Interfaces, Snapshot, Verdict};
@@ -29,6 +30,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 const UID: &str = "cluster-uid";
 const GRACE: Duration = Duration::from_secs(60);
+const CATALOG_PAUSE: Duration = Duration::from_secs(30);
 
 /// NodeENIs (subnets, MatchZone?, device index, sourceDestCheck) on a number of nodes.
 #[derive(Clone, Debug)]
@@ -47,6 +49,7 @@ pub(super) struct Model {
     cluster: Cluster,
     snapshot: Snapshot,
     memories: BTreeMap<String, Memory>,
+    paces: BTreeMap<InstanceId, Pace>,
     start: Instant,
     passed: Duration,
     leading_since: Instant,
@@ -147,6 +150,7 @@ impl Model {
             },
             snapshot: Snapshot::new(GRACE),
             memories: BTreeMap::new(),
+            paces: BTreeMap::new(),
             start,
             passed: Duration::ZERO,
             leading_since: start,
@@ -156,8 +160,32 @@ impl Model {
         model
     }
 
+    /// The nodes that are, and those that records name.
     pub(super) fn nodes(&self) -> Vec<String> {
-        self.nodes.iter().map(|node| node.name.clone()).collect()
+        let known = self.nodes.iter().map(|node| &node.name);
+        let recorded = self.records.values().map(|r| &r.spec.node_name);
+        let names: BTreeSet<_> = known.chain(recorded).cloned().collect();
+        names.into_iter().collect()
+    }
+
+    /// Kubernetes drops a node.
+    pub(super) fn drop_node(&mut self, name: &str) -> Node {
+        let place = self.nodes.iter().position(|node| node.name == name);
+        self.nodes.remove(place.unwrap())
+    }
+
+    /// Kubernetes gets a node.
+    pub(super) fn add_node(&mut self, node: Node) {
+        self.nodes.push(node);
+    }
+
+    /// An instance ends, and Kubernetes drops its node.
+    pub(super) fn lose(&mut self, name: &str) {
+        let node = self.drop_node(name);
+        let request = ec2_sim::Request::new("TerminateInstances")
+            .with("InstanceId.1", node.instance().unwrap());
+        let now = epoch() + self.passed;
+        self.door.world().call(&request, now).unwrap();
     }
 
     fn now(&self) -> Instant {
@@ -173,6 +201,7 @@ impl Model {
     pub(super) fn crash(&mut self) {
         self.pass(Duration::from_secs(1));
         self.memories.clear();
+        self.paces.clear();
         self.snapshot = Snapshot::new(GRACE);
         self.leading_since = self.now();
         self.read_all();
@@ -188,6 +217,7 @@ impl Model {
         let subnets = block_on(self.door.subnets(&vpc)).unwrap();
         self.snapshot.subnets = subnets.into_iter().map(|s| (s.id.clone(), s)).collect();
         self.snapshot.groups = block_on(self.door.groups(&vpc)).unwrap();
+        self.snapshot.catalog = Some(begun);
         self.snapshot.whole = Some(begun);
     }
 
@@ -216,9 +246,11 @@ impl Model {
             records: &records,
             snapshot: &self.snapshot,
             memories: &self.memories,
+            paces: &self.paces,
             agent: Agent::Alive,
             cluster: &self.cluster,
             grace: GRACE,
+            catalog_pause: CATALOG_PAUSE,
             leading_since: self.leading_since,
         };
         let now = Now {
@@ -316,7 +348,11 @@ impl Model {
                 let found = block_on(self.door.interfaces(&Interfaces::These(vec![id.clone()])));
                 self.snapshot
                     .confirm(std::slice::from_ref(id), found.unwrap(), begun);
-                self.memories.entry(uid.clone()).or_default().looked(begun);
+                self.memories
+                    .entry(uid.clone())
+                    .or_default()
+                    .pace
+                    .looked(begun);
             }
             Look::Record(uid) => {
                 let found = block_on(
@@ -326,7 +362,13 @@ impl Model {
                 self.snapshot.read_enis(found.unwrap(), begun);
                 self.memories.entry(uid.clone()).or_default().searched = Some(begun);
             }
-            Look::Instance(_) | Look::Catalog => self.read_all(),
+            Look::Instance(id) => {
+                let asked = std::slice::from_ref(id);
+                let found = block_on(self.door.instances(&Instances::These(asked.to_vec())));
+                self.snapshot.read_instances(asked, found.unwrap(), begun);
+                self.paces.entry(id.clone()).or_default().looked(begun);
+            }
+            Look::Catalog => self.read_all(),
             Look::InstanceType(name) => {
                 let types = block_on(self.door.instance_types(std::slice::from_ref(name)));
                 let types = types.unwrap().into_iter().map(|t| (t.name.clone(), t));
