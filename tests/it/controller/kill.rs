@@ -14,8 +14,9 @@ use tower_service::Service;
 
 use super::{
     SUBNET_B,
-    rig::{Controller, Rig, Running, State, Switch, config},
+    rig::{Controller, Rig, Running, State, config},
     spec,
+    switch::Switch,
 };
 
 /// The door, with the switch before it.

@@ -1,15 +1,8 @@
 //! A real API server, a simulated EC2, and controllers that live and die at the test's word.
 
-use std::{
-    collections::BTreeMap,
-    net::Ipv4Addr,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use ec2_sim::{
-    Fault, GroupSpec, InstanceSpec, Interface, Settings, SubnetSpec, VpcSpec, WorldSpec,
-};
+use ec2_sim::{EniId, Interface, Settings, World};
 use eniway_api::{Ec2State, NodeEni, NodeEniAttachment, NodeEniStatus, mark};
 use eniway_controller::{Config, config::Timing};
 use eniway_tests::door::{Clock, Door};
@@ -27,11 +20,13 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::world::{instance_id, instance_of, ours, world};
+
 const NAMESPACE: &str = "eniway-system";
 
 /// What a test has in its hands. Needs root.
 pub(super) struct Rig {
-    lab: Lab,
+    lab: Arc<Lab>,
     nodes: usize,
     settings: Settings,
     runtime: Option<tokio::runtime::Runtime>,
@@ -41,6 +36,7 @@ pub(super) struct Rig {
 pub(super) struct Running {
     pub(super) client: Client,
     pub(super) door: Door,
+    lab: Arc<Lab>,
 }
 
 /// What the API server holds.
@@ -73,66 +69,6 @@ impl State {
     }
 }
 
-fn parse<T>(id: Result<T, ec2_sim::ApiError>) -> Option<T> {
-    Some(id.unwrap())
-}
-
-/// Nodes are in zone b, a, b, …; subnet `…f` is in another VPC, two are named `twice`.
-fn world(nodes: usize, settings: Settings) -> WorldSpec {
-    let subnet = |id: &str, vpc: &str, zone: &str, third: u8, name: &str| SubnetSpec {
-        id: parse(ec2_sim::SubnetId::parse(id)),
-        vpc: parse(ec2_sim::VpcId::parse(vpc)),
-        zone: zone.to_owned(),
-        cidr: ipnet::Ipv4Net::new(
-            Ipv4Addr::new(10, if vpc.ends_with('1') { 0 } else { 1 }, third, 0),
-            22,
-        )
-        .unwrap(),
-        ipv6_cidr: None,
-        tags: BTreeMap::from([("Name".to_owned(), name.to_owned())]),
-    };
-    let vpc = |id: &str, cidr: &str| VpcSpec {
-        id: parse(ec2_sim::VpcId::parse(id)),
-        cidr: cidr.parse().unwrap(),
-        ipv6_cidr: None,
-        tags: BTreeMap::new(),
-    };
-    let primary = [("subnet-00000001", "a"), ("subnet-00000002", "b")];
-    let instances = (1..=nodes).map(|number| {
-        let (subnet, _) = primary[number % 2];
-        let subnet = ec2_sim::SubnetId::parse(subnet).unwrap();
-        let mut instance = InstanceSpec::new("m5.large", &subnet);
-        instance.id = parse(ec2_sim::InstanceId::parse(&instance_id(number)));
-        instance
-    });
-    WorldSpec {
-        settings,
-        vpcs: vec![
-            vpc("vpc-00000001", "10.0.0.0/16"),
-            vpc("vpc-00000002", "10.1.0.0/16"),
-        ],
-        subnets: vec![
-            subnet("subnet-00000001", "vpc-00000001", "a", 0, "twice"),
-            subnet("subnet-00000002", "vpc-00000001", "b", 4, "twice"),
-            subnet("subnet-0000000a", "vpc-00000001", "a", 8, "multus-a"),
-            subnet("subnet-0000000b", "vpc-00000001", "b", 12, "multus-b"),
-            subnet("subnet-0000000f", "vpc-00000002", "b", 0, "foreign"),
-        ],
-        security_groups: vec![GroupSpec {
-            id: parse(ec2_sim::GroupId::parse("sg-00000001")),
-            name: "multus".to_owned(),
-            vpc: parse(ec2_sim::VpcId::parse("vpc-00000001")),
-            tags: BTreeMap::new(),
-        }],
-        instances: instances.collect(),
-        ..WorldSpec::default()
-    }
-}
-
-fn instance_id(number: usize) -> String {
-    format!("i-{number:08x}")
-}
-
 impl Rig {
     pub(super) fn new(nodes: usize) -> Self {
         Self::with(nodes, Settings::default())
@@ -149,7 +85,7 @@ impl Rig {
             .build()
             .unwrap();
         Self {
-            lab,
+            lab: Arc::new(lab),
             nodes,
             settings,
             runtime: Some(runtime),
@@ -187,6 +123,7 @@ impl Rig {
         let running = Running {
             client,
             door: Door::new(world.build(Timestamp::now()).unwrap(), Clock::Real),
+            lab: Arc::clone(&self.lab),
         };
         for number in 1..=self.nodes {
             let provider = format!("aws:///zone/{}", instance_id(number));
@@ -236,9 +173,20 @@ pub(super) fn config() -> Config {
     config
 }
 
+/// The same, but EC2 is read whole once: what changes later must be looked for.
+pub(super) fn patient() -> Config {
+    let mut config = config();
+    config.timing.whole_read = Duration::from_secs(600);
+    config
+}
+
 impl Running {
     pub(super) fn controller(&self) -> Controller {
-        self.controller_with(config(), self.client.clone(), self.door.clone())
+        self.controller_at(config())
+    }
+
+    pub(super) fn controller_at(&self, config: Config) -> Controller {
+        self.controller_with(config, self.client.clone(), self.door.clone())
     }
 
     pub(super) fn elected(&self, identity: &str) -> Controller {
@@ -247,7 +195,7 @@ impl Running {
             identity: identity.to_owned(),
             ..config()
         };
-        self.controller_with(config, self.client.clone(), self.door.clone())
+        self.controller_at(config)
     }
 
     pub(super) fn controller_with(
@@ -287,26 +235,9 @@ impl Running {
 
     /// The instance ends, and its node with it.
     pub(super) async fn terminate(&self, name: &str) {
-        let number: usize = name.trim_start_matches("node").parse().unwrap();
-        let request =
-            ec2_sim::Request::new("TerminateInstances").with("InstanceId.1", instance_id(number));
-        self.door.world().call(&request, Timestamp::now()).unwrap();
+        self.call("TerminateInstances", "InstanceId.1", instance_of(name));
         let nodes: Api<Node> = Api::all(self.client.clone());
         nodes.delete(name, &DeleteParams::default()).await.unwrap();
-    }
-
-    /// Somebody detaches and deletes an interface by hand.
-    pub(super) fn destroy(&self, id: &ec2_sim::EniId) {
-        let mut world = self.door.world();
-        let attachment = world.interface(id).unwrap().attachment.clone().unwrap();
-        let now = Timestamp::now();
-        let detach = ec2_sim::Request::new("DetachNetworkInterface")
-            .with("AttachmentId", &attachment.id)
-            .with("Force", true);
-        world.call(&detach, now).unwrap();
-        let later = now + Duration::from_millis(150);
-        let delete = ec2_sim::Request::new("DeleteNetworkInterface").with("NetworkInterfaceId", id);
-        world.call(&delete, later).unwrap();
     }
 
     pub(super) async fn wish(&self, name: &str, spec: &serde_json::Value) {
@@ -334,42 +265,54 @@ impl Running {
         leases.create(&PostParams::default(), &lease).await.unwrap();
     }
 
-    pub(super) fn fault(&self, fault: Fault) {
-        self.door.world().add_fault(fault);
+    /// J's controller reported an interface in a NodeENI's status.
+    pub(super) async fn list_as_the_peer_does(&self, name: &str, node: &str, eni: &EniId) {
+        let api: Api<NodeEni> = Api::all(self.client.clone());
+        let entry = json!({"nodeID": node, "instanceID": instance_of(node),
+            "eniID": eni.to_string(), "subnetID": "subnet-0000000b", "status": "attached"});
+        let object = json!({"apiVersion": "networking.k8s.aws/v1alpha1", "kind": "NodeENI",
+            "metadata": {"name": name}, "status": {"attachments": [entry]}});
+        let peer = PatchParams::apply("peer").force();
+        api.patch_status(name, &peer, &Patch::Apply(&object))
+            .await
+            .unwrap();
     }
 
-    /// The interfaces that bear our mark, as they are.
-    pub(super) fn ours(&self) -> Vec<Interface> {
-        let world = self.door.world();
-        let ours = world
-            .interfaces()
-            .filter(|eni| eni.tags.contains_key(mark::TAG_ATTACHMENT));
-        ours.cloned().collect()
+    /// Kills the API server, starts it again and waits until it is ready.
+    pub(super) fn restart_apiserver(&self) {
+        tokio::task::block_in_place(|| self.lab.restart_apiserver()).unwrap();
     }
 
-    pub(super) fn calls(&self, action: &str) -> u64 {
-        let world = self.door.world();
-        world
-            .counters()
-            .get(action)
-            .map_or(0, |codes| codes.values().sum())
+    /// A controller says that no node is selected only after its first whole read.
+    pub(super) async fn until_it_has_read_ec2(&self) {
+        let mut wish = super::spec(&["subnet-0000000b"]);
+        wish["nodeSelector"] = json!({"ng": "nobody"});
+        self.wish("probe", &wish).await;
+        self.until("the controller has read EC2", |state| {
+            state.reason("probe") == "NoMatchingNodes"
+        })
+        .await;
     }
 
     pub(super) async fn state(&self) -> State {
+        self.try_state().await.unwrap()
+    }
+
+    async fn try_state(&self) -> Result<State, kube::Error> {
         let node_enis: Api<NodeEni> = Api::all(self.client.clone());
         let records: Api<NodeEniAttachment> = Api::all(self.client.clone());
         let all = ListParams::default();
-        let (node_enis, records) =
-            tokio::try_join!(node_enis.list(&all), records.list(&all)).unwrap();
-        State {
+        let (node_enis, records) = tokio::try_join!(node_enis.list(&all), records.list(&all))?;
+        Ok(State {
             node_enis: node_enis.into_iter().map(|n| (n.name_any(), n)).collect(),
             records: records.into_iter().map(|r| (r.name_any(), r)).collect(),
-        }
+        })
     }
 
     pub(super) async fn until(&self, what: &str, holds: impl Fn(&State) -> bool) {
         for _ in 0..600 {
-            if holds(&self.state().await) {
+            // The API server may be on its way back.
+            if self.try_state().await.is_ok_and(|state| holds(&state)) {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -392,58 +335,16 @@ impl Running {
     }
 
     pub(super) async fn until_world(&self, what: &str, holds: impl Fn(&[Interface]) -> bool) {
+        self.until_door(what, |world| holds(&ours(world))).await;
+    }
+
+    pub(super) async fn until_door(&self, what: &str, holds: impl Fn(&World) -> bool) {
         for _ in 0..600 {
-            if holds(&self.ours()) {
+            if holds(&self.door.world()) {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         panic!("never: {what}\n{:#?}", self.ours());
-    }
-}
-
-/// Counts what a controller does to the world, and stops it dead at one of those steps.
-#[derive(Clone, Debug)]
-pub(super) struct Switch {
-    left: Arc<Mutex<Option<(usize, bool)>>>,
-    pub(super) pulled: CancellationToken,
-}
-
-impl Switch {
-    /// Kills at step `step`, counted from 0, before it is done or after.
-    pub(super) fn at(step: usize, before: bool) -> Self {
-        Self {
-            left: Arc::new(Mutex::new(Some((step, before)))),
-            pulled: CancellationToken::new(),
-        }
-    }
-
-    pub(super) async fn step<T>(&self, work: impl Future<Output = T>) -> T {
-        let dies = {
-            let mut left = self.left.lock().unwrap();
-            match &mut *left {
-                Some((0, before)) => {
-                    let before = *before;
-                    *left = None;
-                    Some(before)
-                }
-                Some((steps, _)) => {
-                    *steps -= 1;
-                    None
-                }
-                // Dead already: nothing more leaves this process.
-                None => Some(true),
-            }
-        };
-        match dies {
-            None => work.await,
-            Some(before) => {
-                if !before {
-                    work.await;
-                }
-                self.pulled.cancel();
-                std::future::pending().await
-            }
-        }
     }
 }
