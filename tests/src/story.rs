@@ -1,11 +1,15 @@
 //! The main job from end to end: an object is applied, interfaces appear, packets are checked, things
 //! go wrong, all is cleaned up. Each chapter asserts what it tells.
 
+mod agents;
 mod clean_up;
 mod cloud;
 mod counters;
 mod flow;
 mod frames;
+mod killer;
+mod lies;
+mod port;
 mod records;
 mod screen;
 mod set_up;
@@ -20,6 +24,8 @@ use lab::{Host, Lab};
 
 pub use self::screen::Screen;
 
+use self::killer::Killer;
+
 /// What the story needs of the machine.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -27,6 +33,8 @@ pub struct Options {
     pub chart: PathBuf,
     /// Image archives of the controller and the agent.
     pub images: Vec<PathBuf>,
+    /// Kill the agents in every chapter, at moments that this seed decides.
+    pub kill_agents: Option<u64>,
 }
 
 /// A chapter's name and how long it took.
@@ -82,17 +90,25 @@ pub fn tell(
         peer: lab.host("peer", "hosts-a")?,
         screen,
     };
+    let mut killer = options.kill_agents.map(|seed| Killer::new(seed, screen));
     for (title, telling) in CHAPTERS {
         if let (Some(hold), true) = (hold, *title == CHAPTERS[5].0) {
             hold(&lab);
         }
         let begin = Instant::now();
         screen.chapter(title);
-        telling(&stage).with_context(|| {
+        let told = match &mut killer {
+            None => telling(&stage),
+            Some(killer) => killer.during(&lab, screen, || telling(&stage)),
+        };
+        told.with_context(|| {
             set_up::last_words(&lab);
             *title
         })?;
         chapters.push((title, begin.elapsed()));
+    }
+    if let Some(killer) = killer {
+        killer.summary(screen)?;
     }
     drop((live, stage));
     let title = "Nothing is left on this machine";

@@ -4,6 +4,7 @@
 use std::io::stdin;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 use eniway_tests::story::{self, Options, Screen};
@@ -21,6 +22,10 @@ struct Flags {
     /// Stop before things break, and wait for the return key.
     #[arg(long)]
     hold: bool,
+    /// Kill the agents in every chapter, at moments that this seed decides, or else the clock; it ends
+    /// all the same.
+    #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true)]
+    kill_agents: Option<Option<u64>>,
 }
 
 fn main() -> ExitCode {
@@ -28,6 +33,9 @@ fn main() -> ExitCode {
     let options = Options {
         chart: flags.chart,
         images: flags.images,
+        kill_agents: flags
+            .kill_agents
+            .map(|seed| seed.unwrap_or_else(seed_of_the_clock)),
     };
     let screen = Screen::new();
     let hold: Option<&dyn Fn(&Lab)> = if flags.hold {
@@ -48,6 +56,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn seed_of_the_clock() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
 }
 
 fn wait_for_return(lab: &Lab) {

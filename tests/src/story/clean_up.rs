@@ -6,8 +6,8 @@ use std::process::Command;
 use anyhow::{Context as _, ensure};
 use lab::Lab;
 
+use super::port::{Port, ports};
 use super::set_up::{NAMESPACE, NODE_ENI, NODES, RELEASE};
-use super::traffic::{Port, ports};
 use super::{Screen, Stage, cloud, records, until};
 
 /// Takes the label from the node that is left; agent and controller let the interface go.

@@ -5,20 +5,28 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use lab::Namespace;
+use lab::{Namespace, wait};
 
 /// The metric that counts packets by interface, direction, reason and outcome.
 const METRIC: &str = "eniway_agent_packets_total";
 /// Where an agent serves its metrics.
 const PORT: u16 = 8081;
+/// How long an agent that was killed may be away; it is away for a second or two.
+const REPLACED: Duration = Duration::from_secs(60);
 
 /// One agent's counters at one moment.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Counters(Vec<(String, u64)>);
 
 impl Counters {
-    /// Asks the agent of a node.
+    /// Asks the agent of a node; one that is being replaced is waited for.
     pub(super) fn read(node: &Namespace) -> anyhow::Result<Self> {
+        let what = format!("the agent of {} serves its metrics", node.name());
+        let read = || Self::ask(node).map_err(|error| format!("{error:#}"));
+        Ok(wait::until(&what, REPLACED, read)?)
+    }
+
+    fn ask(node: &Namespace) -> anyhow::Result<Self> {
         let address = SocketAddr::from(([127, 0, 0, 1], PORT));
         let mut stream = node
             .tcp_connect(address)

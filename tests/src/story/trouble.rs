@@ -4,12 +4,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use lab::Lab;
 
 use super::flow::Flow;
-use super::set_up::{NAMESPACE, NODES, ready};
-use super::traffic::ports;
-use super::{Stage, cloud, records, until};
+use super::port::ports;
+use super::set_up::{NODES, ready};
+use super::{Stage, agents, cloud, records, until};
 
 /// Kills the agent of the first node while a thousand datagrams a second pass; none may be lost.
 pub(super) fn agent_killed(stage: &Stage<'_>) -> anyhow::Result<()> {
@@ -19,23 +18,9 @@ pub(super) fn agent_killed(stage: &Stage<'_>) -> anyhow::Result<()> {
     let receiver = port.node.udp_bind((port.address, 0))?;
     let to = SocketAddr::from((port.address, receiver.local_addr()?.port()));
     let flow = Flow::start(peer.udp_bind((peer.address(), 0))?, receiver, to)?;
-    let pod = agent_pod(lab, NODES[0])?;
-    lab.kubectl(&[
-        "-n",
-        NAMESPACE,
-        "delete",
-        "pod",
-        &pod,
-        "--grace-period=0",
-        "--force",
-    ])?;
-    until("another agent is Ready", || {
-        Ok(match agent_pod(lab, NODES[0]) {
-            Ok(new) if new != pod && is_pod_ready(lab, &new)? => Ok(()),
-            Ok(other) => Err(other),
-            Err(error) => Err(error.to_string()),
-        })
-    })?;
+    let pod = agents::ready(lab, NODES[0], None)?;
+    agents::kill(lab, NODES[0])?;
+    agents::ready(lab, NODES[0], Some(&pod))?;
     // It has adopted the pins and answers for its record.
     ready(lab, NODES.len())?;
     std::thread::sleep(Duration::from_secs(1));
@@ -79,30 +64,4 @@ pub(super) fn instance_terminated(stage: &Stage<'_>) -> anyhow::Result<()> {
         "EC2 deleted the interface with its instance, the record is gone, nothing was made anew",
     );
     Ok(())
-}
-
-fn agent_pod(lab: &Lab, node: &str) -> anyhow::Result<String> {
-    let field = format!("spec.nodeName={node},status.phase=Running");
-    let names = lab.kubectl(&[
-        "-n",
-        NAMESPACE,
-        "get",
-        "pods",
-        "-l",
-        "app.kubernetes.io/component=agent",
-        "--field-selector",
-        &field,
-        "-o",
-        "jsonpath={.items[*].metadata.name}",
-    ])?;
-    names
-        .split_whitespace()
-        .next()
-        .map(str::to_owned)
-        .with_context(|| format!("no agent runs on {node}"))
-}
-
-fn is_pod_ready(lab: &Lab, pod: &str) -> anyhow::Result<bool> {
-    let path = "jsonpath={.status.conditions[?(@.type=='Ready')].status}";
-    Ok(lab.kubectl(&["-n", NAMESPACE, "get", "pod", pod, "-o", path])? == "True")
 }
