@@ -37,6 +37,9 @@ struct Flags {
     /// Only 1 and 10 nodes.
     #[arg(long)]
     quick: bool,
+    /// Only this number of nodes.
+    #[arg(long)]
+    nodes: Option<usize>,
 }
 
 fn main() -> ExitCode {
@@ -51,7 +54,8 @@ fn main() -> ExitCode {
 
 fn run(flags: &Flags) -> anyhow::Result<()> {
     let mut results = Vec::new();
-    for course in Course::all(flags.quick) {
+    let courses = Course::all(flags.quick).into_iter();
+    for course in courses.filter(|course| flags.nodes.is_none_or(|nodes| course.nodes == nodes)) {
         eprintln!("   {course}");
         let result = measure(&course, &flags.controller)?;
         eprintln!("      {result}");

@@ -1,7 +1,5 @@
-//! What the peer needs: aws-multi-eni-controller v1.3.8, on this kind of machine, with the same API
-//! server and an EC2 that takes 50 ms for each call.
-//!
-//! Measured once, on 2026-11-20: it cannot be built here.
+//! What the peer needs: aws-multi-eni-controller v1.3.8, on a machine of this size, with the same API
+//! server and an EC2 that takes 50 ms for each call. Measured once; a run of ours does not repeat it.
 
 /// One of its runs; where several were made, the best.
 #[derive(Debug)]

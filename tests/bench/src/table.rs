@@ -110,7 +110,9 @@ fn times(ours_and_peers: Option<(f64, f64)>) -> String {
 
 /// Two digits that mean something.
 fn significant(ratio: f64) -> String {
-    let decimals = if ratio < 0.01 {
+    let decimals = if ratio == 0.0 {
+        0
+    } else if ratio < 0.01 {
         4
     } else if ratio < 0.1 {
         3
