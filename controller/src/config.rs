@@ -103,7 +103,7 @@ pub struct Timing {
     pub lease: Duration,
     pub acting: Duration,
     pub renewal: Duration,
-    /// Between two status writes of one NodeENI.
+    /// Between two status writes of one NodeENI, at most.
     pub status: Duration,
     /// Between two looks for J's lease.
     pub peer: Duration,

@@ -26,10 +26,12 @@ fn list_pause(entries: usize) -> Duration {
     EACH.saturating_mul(u32::try_from(entries).unwrap_or(u32::MAX))
 }
 
-/// When what was written last.
+/// What was written, by NodeENI.
 #[derive(Debug, Default)]
 pub(crate) struct Written {
+    /// When the status may be written again.
     status: BTreeMap<String, Instant>,
+    /// When the list was written last.
     list: BTreeMap<String, Instant>,
 }
 
@@ -49,10 +51,10 @@ impl Controller {
         if !self.may_decide() {
             return None;
         }
-        if let Some(last) = written.status.get(name)
-            && now < *last + self.config.timing.status
+        if let Some(due) = written.status.get(name)
+            && now < *due
         {
-            return Some(*last + self.config.timing.status);
+            return Some(*due);
         }
         let declared = self.cache().node_enis.get(name).cloned();
         let Some(Declared::Readable(node_eni)) = declared else {
@@ -146,7 +148,11 @@ impl Controller {
             }
         }
         self.kubernetes.report_node_eni(object, &status).await?;
-        written.status.insert(name, now);
+        // The counts of a small NodeENI follow at once, too.
+        let pause = list_pause(nodes.len().max(status.attachments.len()));
+        written
+            .status
+            .insert(name, now + pause.min(self.config.timing.status));
         Ok(again)
     }
 }
