@@ -1,6 +1,7 @@
 //! Carries out one action: the only place that changes the kernel.
 
 use std::{
+    collections::BTreeMap,
     error,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
@@ -53,10 +54,37 @@ impl Kernel {
         self.programs.with(|bpf| bpf.attached()).await
     }
 
+    /// The MTU before ours, of each ENI whose MTU was changed.
+    pub async fn found_mtus(&self) -> Result<BTreeMap<String, u32>, Error> {
+        self.programs.with(|bpf| bpf.found_mtus()).await
+    }
+
     /// Carries out `action`. What an attachment turned out to be is reported.
     pub async fn apply(&self, action: &Action) -> Result<Option<AttachReport>, Error> {
         match action.clone() {
-            Action::SetMtu { index, mtu, .. } => self.netlink.set_mtu(index, mtu).await?,
+            Action::SetMtu {
+                eni,
+                index,
+                found,
+                mtu,
+                ..
+            } => {
+                // First remembered, then changed: a crash in between loses nothing.
+                let keep = move |bpf: &mut Bpf| bpf.keep_mtu(eni.as_str(), found);
+                self.programs.with(keep).await?;
+                self.netlink.set_mtu(index, mtu).await?;
+            }
+            Action::RestoreMtu {
+                eni, index, mtu, ..
+            } => {
+                self.netlink.set_mtu(index, mtu).await?;
+                let forget = move |bpf: &mut Bpf| bpf.forget_mtu(eni.as_str());
+                self.programs.with(forget).await?;
+            }
+            Action::ForgetMtu { eni } => {
+                let forget = move |bpf: &mut Bpf| bpf.forget_mtu(eni.as_str());
+                self.programs.with(forget).await?;
+            }
             Action::SetUp { index, .. } => self.netlink.set_up(index).await?,
             Action::AttachGuard {
                 eni, index, guard, ..
@@ -119,7 +147,7 @@ impl Programs {
 pub fn failure(action: &Action, error: &Error) -> Failure {
     let reason = match (action, error) {
         (_, Error::Bpf(error)) => reason(error),
-        (Action::SetMtu { .. }, _) => Reason::MtuRefused,
+        (Action::SetMtu { .. } | Action::RestoreMtu { .. }, _) => Reason::MtuRefused,
         (Action::SetUp { .. }, _) => Reason::SetUpFailed,
         _ => Reason::GuardFailed,
     };

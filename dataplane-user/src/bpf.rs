@@ -6,6 +6,7 @@
 //! ```text
 //! <root>/links/<eni>/ingress, egress                      the attachments; removing one detaches
 //! <root>/maps/v<LAYOUT>/<eni>/CONFIG, LOCAL4, …           settings, addresses, counters
+//! <root>/mtu/<eni>                                        the MTU before ours, as a link's target
 //! ```
 //!
 //! # Guarantees
@@ -25,12 +26,13 @@ mod interface;
 mod kernel;
 mod link;
 mod maps;
+mod mtu;
 mod object;
 mod pins;
 mod slot;
 pub mod trial;
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use eniway_abi::{COUNTERS, Counter};
 pub use eniway_abi::{Direction, Outcome, Reason};
@@ -205,6 +207,22 @@ impl Bpf {
     pub fn detach(&mut self, eni: &str) -> Result<(), Error> {
         Hooks::new(&self.pins, eni, self.kernel).detach()?;
         self.pins.remove(eni)
+    }
+
+    /// Gives the MTU that each ENI was found with whose MTU was changed.
+    pub fn found_mtus(&self) -> Result<BTreeMap<String, u32>, Error> {
+        self.pins.found_mtus()
+    }
+
+    /// Remembers the MTU that the ENI was found with, unless one is remembered already. Like the pins
+    /// it outlives the process, and like the MTU itself it does not outlive a boot.
+    pub fn keep_mtu(&mut self, eni: &str, mtu: u32) -> Result<(), Error> {
+        self.pins.keep_mtu(eni, mtu)
+    }
+
+    /// Forgets it. Nothing there is success.
+    pub fn forget_mtu(&mut self, eni: &str) -> Result<(), Error> {
+        self.pins.forget_mtu(eni)
     }
 
     /// Gives the ENI's counters that are not zero.

@@ -3,7 +3,7 @@
 //! Pure: no clock, no netlink, no `async`. A plan holds only what can be done now; the next round
 //! sees the result and goes on. Nothing left to do is an empty plan.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use eniway_api::EniId;
 
@@ -17,10 +17,24 @@ use crate::{
 /// One change of the kernel, as data: `plan` writes it, `apply` carries it out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
+    /// Remembers the MTU that was found, and sets another.
     SetMtu {
+        eni: EniId,
+        index: IfIndex,
+        name: String,
+        found: u32,
+        mtu: u32,
+    },
+    /// Gives the interface the MTU back that it was found with.
+    RestoreMtu {
+        eni: EniId,
         index: IfIndex,
         name: String,
         mtu: u32,
+    },
+    /// Forgets the MTU of an interface that is not here any more.
+    ForgetMtu {
+        eni: EniId,
     },
     /// Attaches what is missing, replaces what is old, adopts the rest; no packet is lost.
     AttachGuard {
@@ -50,6 +64,8 @@ pub struct Observed<'a> {
     pub presence: &'a Presence,
     /// What is pinned for it.
     pub attached: Option<&'a Attached>,
+    /// The MTU before ours; absent where it was not changed.
+    pub found_mtu: Option<u32>,
     /// What this process has put in force. After a restart nothing is: the first round attaches anew,
     /// which adopts what is there.
     pub in_force: Option<&'a InForce>,
@@ -73,14 +89,15 @@ pub fn plan(wish: &Wish, observed: &Observed<'_>) -> Vec<Action> {
             Presence::Present(interface) => provide(desired, interface, observed),
             Presence::Absent if is_in_pod(observed) => configure(desired, observed),
             // The device has gone, its pins have not.
-            Presence::Absent => detach(Some(&desired.eni), observed),
+            Presence::Absent => take_away(&desired.eni, observed),
             Presence::Ambiguous(_) => Vec::new(),
         },
         Wish::Release { eni, force, .. } => {
             if is_in_pod(observed) && !force {
                 return Vec::new();
             }
-            detach(eni.as_ref(), observed)
+            let eni = eni.as_ref();
+            eni.map_or_else(Vec::new, |eni| take_away(eni, observed))
         }
     }
 }
@@ -109,9 +126,16 @@ pub fn is_guarded(interface: &Interface, observed: &Observed<'_>) -> bool {
 fn provide(desired: &Desired, interface: &Interface, observed: &Observed<'_>) -> Vec<Action> {
     let mut actions = Vec::new();
     let (index, name) = (interface.index, &interface.name);
-    if let Some(mtu) = desired.mtu.filter(|mtu| *mtu != interface.mtu) {
-        let name = name.clone();
-        actions.push(Action::SetMtu { index, name, mtu });
+    match (desired.mtu, observed.found_mtu) {
+        (Some(mtu), _) if mtu != interface.mtu => actions.push(Action::SetMtu {
+            eni: desired.eni.clone(),
+            index,
+            name: name.clone(),
+            found: interface.mtu,
+            mtu,
+        }),
+        (None, Some(mtu)) => actions.push(restore(&desired.eni, interface, mtu)),
+        _ => {}
     }
     let guarded = is_guarded(interface, observed);
     let attached_as_wished = observed
@@ -145,24 +169,47 @@ fn configure(desired: &Desired, observed: &Observed<'_>) -> Vec<Action> {
     }
 }
 
-fn detach(eni: Option<&EniId>, observed: &Observed<'_>) -> Vec<Action> {
-    match (eni, observed.attached) {
-        (Some(eni), Some(_)) => vec![Action::DetachGuard { eni: eni.clone() }],
-        _ => Vec::new(),
+/// The guard first, because native XDP limits the MTU; then the MTU, if the interface is here.
+fn take_away(eni: &EniId, observed: &Observed<'_>) -> Vec<Action> {
+    let eni = eni.clone();
+    match (observed.attached, observed.found_mtu, observed.presence) {
+        (Some(_), _, _) => vec![Action::DetachGuard { eni }],
+        (None, None, _) => Vec::new(),
+        (None, Some(mtu), Presence::Present(interface)) => {
+            vec![restore(&eni, interface, mtu)]
+        }
+        (None, Some(_), _) => vec![Action::ForgetMtu { eni }],
     }
 }
 
-/// Removes what is pinned for ENIs that no record knows.
+fn restore(eni: &EniId, interface: &Interface, mtu: u32) -> Action {
+    Action::RestoreMtu {
+        eni: eni.clone(),
+        index: interface.index,
+        name: interface.name.clone(),
+        mtu,
+    }
+}
+
+/// Removes what bpffs holds for ENIs that no record knows.
 ///
-/// `attached` is what the kernel shows and `recorded` every ENI of every record, of which all must
-/// have been seen: what a slow API server has not told yet is not an orphan.
+/// `attached` and `found_mtus` are what is there and `recorded` every ENI of every record, of which
+/// all must have been seen: what a slow API server has not told yet is not an orphan.
 #[must_use]
-pub fn orphans(attached: &[Attached], recorded: &[EniId]) -> Vec<Action> {
-    attached
+pub fn orphans(
+    attached: &[Attached],
+    found_mtus: &BTreeMap<String, u32>,
+    recorded: &[EniId],
+) -> Vec<Action> {
+    let unknown =
+        |eni: &String| Some(EniId::from(eni.as_str())).filter(|eni| !recorded.contains(eni));
+    let guards = attached
         .iter()
-        .map(|attached| EniId::from(attached.eni.as_str()))
-        .filter(|eni| !recorded.contains(eni))
+        .filter_map(|attached| unknown(&attached.eni));
+    let mtus = found_mtus.keys().filter_map(unknown);
+    guards
         .map(|eni| Action::DetachGuard { eni })
+        .chain(mtus.map(|eni| Action::ForgetMtu { eni }))
         .collect()
 }
 
@@ -172,6 +219,8 @@ impl Action {
     pub const fn label(&self) -> &'static str {
         match self {
             Self::SetMtu { .. } => "set_mtu",
+            Self::RestoreMtu { .. } => "restore_mtu",
+            Self::ForgetMtu { .. } => "forget_mtu",
             Self::AttachGuard { .. } => "attach_guard",
             Self::ConfigureGuard { .. } => "configure_guard",
             Self::SetUp { .. } => "set_up",
@@ -184,6 +233,8 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::SetMtu { name, mtu, .. } => write!(f, "set the MTU of {name} to {mtu}"),
+            Self::RestoreMtu { name, mtu, .. } => write!(f, "give {name} its MTU {mtu} back"),
+            Self::ForgetMtu { eni } => write!(f, "forget the MTU that {eni} was found with"),
             Self::AttachGuard {
                 eni, name, guard, ..
             } => write!(

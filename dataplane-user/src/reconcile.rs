@@ -10,7 +10,7 @@ mod alarm;
 mod memory;
 mod store;
 
-use std::{pin::pin, time::Instant};
+use std::{collections::BTreeMap, pin::pin, time::Instant};
 
 use eniway_api::{EniId, InstanceId, NodeStatus};
 use futures::{Stream, StreamExt as _};
@@ -62,6 +62,8 @@ struct World {
     links: Vec<Link>,
     /// Without a bpffs nothing can be seen, and what is attached is not known.
     attached: Result<Vec<Attached>, Failure>,
+    /// The MTU before ours, by ENI.
+    found_mtus: BTreeMap<String, u32>,
 }
 
 impl Agent {
@@ -104,19 +106,16 @@ impl Agent {
                 continue;
             }
             let memory = store.memories.entry(record.uid()).or_default();
-            let status = match record {
-                Record::Readable(readable) => {
-                    let wish = wish(readable);
-                    let generation = readable.metadata.generation;
-                    self.pursue(&wish, generation, memory, &mut alarm).await
+            let wish = match &*record {
+                Record::Readable(readable) => Ok(wish(readable)),
+                Record::Unreadable(unreadable) => {
+                    let release = unreadable.release.clone();
+                    release.ok_or_else(|| status::unreadable(unreadable))
                 }
-                Record::Unreadable(unreadable) => match &unreadable.release {
-                    Some(release) => {
-                        self.pursue(release, unreadable.generation, memory, &mut alarm)
-                            .await
-                    }
-                    None => Some(status::unreadable(unreadable)),
-                },
+            };
+            let status = match wish {
+                Ok(wish) => self.pursue(&wish, record, memory, &mut alarm).await,
+                Err(told) => Some(told),
             };
             let Some(status) = status else { continue };
             memory.phase = status.phase;
@@ -132,7 +131,7 @@ impl Agent {
     async fn pursue(
         &self,
         wish: &Wish,
-        generation: Option<i64>,
+        record: &Record,
         memory: &mut Memory,
         alarm: &mut Alarm,
     ) -> Option<NodeStatus> {
@@ -142,7 +141,7 @@ impl Agent {
             let now = Instant::now();
             if let (Wish::Release { eni: Some(_), .. }, Err(failure)) = (wish, &world.attached) {
                 alarm.at(now + backoff(3));
-                return Some(status::unreleased(failure, generation));
+                return Some(status::unreleased(failure, record.generation()));
             }
             let presence = self.presence(wish, &world);
             let attached = wish.eni().and_then(|eni| world.attached(eni));
@@ -150,6 +149,7 @@ impl Agent {
             let observed = Observed {
                 presence: &presence,
                 attached,
+                found_mtu: wish.eni().and_then(|eni| world.found_mtu(eni)),
                 in_force: memory.in_force.as_ref(),
             };
             let actions = plan(wish, &observed);
@@ -175,7 +175,8 @@ impl Agent {
                     failure: memory.failed.as_ref().map(|failed| &failed.failure),
                     xdp_reason: memory.xdp_reason.as_deref(),
                     missing,
-                    generation,
+                    generation: record.generation(),
+                    last: record.status(),
                 };
                 return Some(status::status(&situation));
             }
@@ -222,14 +223,20 @@ impl Agent {
             warn!(error = %Chain(error), "Links unreadable");
             alarm.at(Instant::now() + backoff(1));
         });
-        let attached = self.kernel.attached().await;
-        let attached = attached.map_err(|error| {
+        let unseen = |error: apply::Error| {
             warn!(error = %Chain(&error), "Pins unreadable");
             apply::unseen(&error)
-        });
+        };
+        let found = self.kernel.found_mtus().await.map_err(unseen);
+        let attached = self.kernel.attached().await.map_err(unseen);
+        let (attached, found_mtus) = match (attached, found) {
+            (Ok(attached), Ok(found)) => (Ok(attached), found),
+            (Err(failure), _) | (_, Err(failure)) => (Err(failure), BTreeMap::new()),
+        };
         Some(World {
             links: links.ok()?,
             attached,
+            found_mtus,
         })
     }
 
@@ -263,13 +270,14 @@ impl Agent {
         if !store.knows_every_eni() {
             return;
         }
-        let Ok(attached) = self.kernel.attached().await else {
+        let seen = (self.kernel.attached().await, self.kernel.found_mtus().await);
+        let (Ok(attached), Ok(found_mtus)) = seen else {
             return;
         };
         let recorded: Vec<EniId> = store.enis().cloned().collect();
         let mut memory = Memory::default();
         if let Some(failure) = self
-            .apply_all(&orphans(&attached, &recorded), &mut memory)
+            .apply_all(&orphans(&attached, &found_mtus, &recorded), &mut memory)
             .await
         {
             debug!(message = failure.message, "Orphan kept");
@@ -284,5 +292,9 @@ impl World {
         attached
             .iter()
             .find(|attached| attached.eni == eni.as_str())
+    }
+
+    fn found_mtu(&self, eni: &EniId) -> Option<u32> {
+        self.found_mtus.get(eni.as_str()).copied()
     }
 }

@@ -68,6 +68,8 @@ pub struct Situation<'a> {
     /// How long the interface has been looked for.
     pub missing: Duration,
     pub generation: Option<i64>,
+    /// What was said before.
+    pub last: Option<&'a NodeStatus>,
 }
 
 #[must_use]
@@ -79,17 +81,18 @@ pub fn status(situation: &Situation<'_>) -> NodeStatus {
             Reason::WaitingForEc2,
             "EC2 has not told the address of the interface yet",
         ),
-        (Wish::Release { eni, force, .. }, _) => match (eni, observed.attached) {
-            (None, _) | (Some(_), None) => NodeStatus {
+        (Wish::Release { eni, force, .. }, _) => match eni {
+            Some(_) if is_anything_left(observed) => releasing(situation, *force),
+            _ => NodeStatus {
                 phase: NodePhase::Released,
                 released: true,
                 ..NodeStatus::default()
             },
-            (Some(_), Some(_)) => releasing(situation, *force),
         },
         (Wish::Provide(_), Presence::Present(interface)) => provided(situation, interface),
         (Wish::Provide(_), Presence::Absent) if is_in_pod(observed) => {
-            with_guard(settled(situation, NodePhase::InPod), situation)
+            let status = settled(situation, NodePhase::InPod);
+            with_guard(with_last_look(status, situation.last), situation)
         }
         (Wish::Provide(desired), Presence::Absent) => missing(desired, situation.missing),
         (Wish::Provide(desired), Presence::Ambiguous(names)) => explain(
@@ -106,6 +109,11 @@ pub fn status(situation: &Situation<'_>) -> NodeStatus {
         observed_generation: situation.generation,
         ..status
     }
+}
+
+/// Whether something that the agent made, or changed, is still there.
+fn is_anything_left(observed: &Observed<'_>) -> bool {
+    observed.attached.is_some() || observed.found_mtu.is_some()
 }
 
 /// The answer to a record that this release cannot read.
@@ -154,6 +162,17 @@ fn settled(situation: &Situation<'_>, phase: NodePhase) -> NodeStatus {
             phase,
             ..NodeStatus::default()
         },
+    }
+}
+
+/// In a pod the interface cannot be looked at: what it was called here, and what device it is, stands.
+fn with_last_look(status: NodeStatus, last: Option<&NodeStatus>) -> NodeStatus {
+    let last = last.cloned().unwrap_or_default();
+    NodeStatus {
+        interface_name: last.interface_name,
+        pci_address: last.pci_address,
+        driver: last.driver,
+        ..status
     }
 }
 

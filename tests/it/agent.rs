@@ -1,5 +1,8 @@
 //! The agent on a node: records, links and packets are real. Needs root (the lab).
 
+mod dhcp;
+mod trouble;
+
 use std::time::Duration;
 
 use serde_json::json;
@@ -62,6 +65,10 @@ fn an_interface_is_guarded_from_its_record_to_its_release() {
     node.delete(ENI);
     let released = node.wait_phase(ENI, "Released");
     assert_eq!(released["released"], true);
+    assert!(
+        node.ip("link show eth10").contains("mtu 1500 "),
+        "it has its MTU back"
+    );
     assert_eq!(node.pins(ENI), Vec::<String>::new());
     assert!(node.stop_agent().success());
 }
@@ -118,16 +125,13 @@ fn an_agent_killed_at_any_moment_leaves_work_that_the_next_one_finishes() {
     node.plug(ENI);
     for moment in (0..400).step_by(40) {
         kill_after(&mut node, moment);
-        let mode = ["Audit", "Enforce"][usize::from(moment % 80 == 0)];
-        node.patch(
-            ENI,
-            &json!({"spec": {"dataPath": {"enforcement": mode}}}),
-            &[],
-        );
+        let (mode, mtu) = [("Audit", 1400), ("Enforce", 1300)][usize::from(moment % 80 == 0)];
+        let spec = json!({"mtu": mtu, "dataPath": {"enforcement": mode}});
+        node.patch(ENI, &json!({"spec": spec}), &[]);
     }
     node.start_agent(&[]);
     let ready = node.wait_status(ENI, "ready under Audit", |status| {
-        status["phase"] == "Ready" && status["enforcement"] == "Audit"
+        status["phase"] == "Ready" && status["enforcement"] == "Audit" && status["mtu"] == 1400
     });
     assert_eq!(ready["xdp"]["mode"], "Native");
     node.kill_agent();
@@ -139,7 +143,11 @@ fn an_agent_killed_at_any_moment_leaves_work_that_the_next_one_finishes() {
     node.start_agent(&[]);
     node.wait_phase(ENI, "Released");
     assert_eq!(node.pins(ENI), Vec::<String>::new());
-    assert!(!node.ip("-details link show eth10").contains("xdp"));
+    let link = node.ip("-details link show eth10");
+    assert!(
+        !link.contains("xdp") && link.contains("mtu 1500 "),
+        "{link}"
+    );
 }
 
 /// Needs root.
@@ -163,7 +171,8 @@ fn an_interface_is_known_by_its_mac_wherever_it_goes() {
 
     node.ip("netns add pod");
     node.ip("link set ens7 netns pod");
-    node.wait_phase(ENI, "InPod");
+    let in_pod = node.wait_phase(ENI, "InPod");
+    assert_eq!(in_pod["interfaceName"], "ens7");
     node.patch(
         ENI,
         &json!({"spec": {"dataPath": {"enforcement": "Audit"}}}),
@@ -179,109 +188,4 @@ fn an_interface_is_known_by_its_mac_wherever_it_goes() {
     node.ip("-n pod link set ens7 netns 1");
     node.wait_phase(ENI, "Released");
     assert_eq!(node.pins(ENI), Vec::<String>::new());
-}
-
-/// Needs root.
-#[test]
-fn a_bad_record_or_node_is_told_and_stops_nothing_else() {
-    let mut node = AgentNode::start();
-    let (good, newer, foreign, twin, elsewhere) = (Eni(10), Eni(11), Eni(12), Eni(13), Eni(14));
-    let unreachable = node.refused_by_a_folder_that_is_no_bpffs(good);
-    assert!(unreachable.contains("mount -t bpf"), "{unreachable}");
-
-    // A newer release's CRD knows a value that this agent does not.
-    let schema = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/dataPath/properties/xdp/enum/-";
-    let patch = json!([{"op": "add", "path": schema, "value": "Hardware"}]).to_string();
-    let crd = [
-        "patch",
-        "crd",
-        "nodeeniattachments.networking.k8s.aws",
-        "--type=json",
-        "-p",
-        &patch,
-    ];
-    node.lab.kubectl(&crd).unwrap();
-    node.record(newer, &json!({"xdp": "Hardware"}));
-    node.plug(foreign);
-    node.attach_foreign_xdp(foreign);
-    node.record(foreign, &json!({"xdp": "Native"}));
-    node.plug(twin);
-    node.ip("link add twin address 02:00:00:00:00:0d type veth peer name twin-far");
-    node.record(twin, &json!({}));
-    node.plug(elsewhere);
-    node.record_of("i-0000000000000ffff", elsewhere, &json!({}));
-
-    node.start_agent(&[]);
-    let failed = |eni, reason: &str| {
-        let status = node.wait_phase(eni, "Failed");
-        assert_eq!(status["reason"], reason, "{status}");
-        status["message"].as_str().unwrap().to_owned()
-    };
-    assert!(failed(newer, "AgentTooOld").contains("upgrade the agent"));
-    node.delete(newer);
-    node.wait_phase(newer, "Released");
-    assert!(failed(foreign, "ForeignProgram").contains("not ours"));
-    assert!(failed(twin, "InterfaceAmbiguous").contains("eth13"));
-    node.wait_phase(good, "Ready");
-    let other = node
-        .lab
-        .kubectl(&["get", "nea", &elsewhere.record(), "-o", "yaml"]);
-    assert!(
-        !other.unwrap().contains("phase:"),
-        "another instance's record is left alone"
-    );
-    assert!(
-        node.ip("link show eth12").contains("xdp"),
-        "the foreign program is still there"
-    );
-
-    node.detach_foreign_xdp();
-    node.ip("link del twin");
-    node.wait_phase(foreign, "Ready");
-    node.wait_phase(twin, "Ready");
-}
-
-/// Needs root.
-#[test]
-fn what_nobody_records_is_removed_and_an_api_server_that_comes_back_is_heard() {
-    let mut node = AgentNode::start();
-    let (kept, orphan, late) = (Eni(10), Eni(11), Eni(12));
-    for eni in [kept, orphan] {
-        node.plug(eni);
-        node.record(eni, &json!({"xdp": "Off"}));
-    }
-    node.start_agent(&[]);
-    node.wait_phase(kept, "Ready");
-    node.wait_phase(orphan, "Ready");
-    let pins = node.pins(kept);
-    node.kill_agent();
-    node.patch(orphan, &json!({"metadata": {"finalizers": null}}), &[]);
-    node.lab
-        .kubectl(&["delete", "nea", &orphan.record()])
-        .unwrap();
-    node.start_agent(&[]);
-    node.wait_until("the orphan's pins are gone", |node| {
-        node.pins(orphan).is_empty()
-    });
-    assert_eq!(node.pins(kept), pins);
-
-    node.lab.restart_apiserver().unwrap();
-    node.plug(late);
-    node.record(late, &json!({"xdp": "Off"}));
-    node.wait_phase(late, "Ready");
-    let lease = [
-        "get",
-        "lease",
-        "-n",
-        "eniway-system",
-        "eniway-agent-node1",
-        "-o",
-        "yaml",
-    ];
-    assert!(node.lab.kubectl(&lease).unwrap().contains("renewTime"));
-    assert!(node.stop_agent().success());
-    assert!(
-        !node.pins(late).is_empty(),
-        "the data path outlives the agent"
-    );
 }

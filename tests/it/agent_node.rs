@@ -70,9 +70,7 @@ impl AgentNode {
         let lab = Lab::start(Config::bare(1), &|line| println!("{line}"))
             .expect("needs root and the programs of lab::requirements");
         lab.apply(&eniway_api::crds::yaml().unwrap()).unwrap();
-        let record = "crd/nodeeniattachments.networking.k8s.aws";
-        lab.kubectl(&["wait", "--for=condition=Established", record])
-            .unwrap();
+        established(&lab, "nodeeniattachments.networking.k8s.aws");
         let this = Self::in_lab(lab);
         // The VPC, as far as this test needs one: another namespace at the end of a cable.
         this.ip("netns add vpc");
@@ -162,6 +160,13 @@ impl AgentNode {
         };
         wait::until(what, DEADLINE, look).unwrap_or_else(|error| panic!("{error}"));
     }
+}
+
+/// Waits until a definition is served. kubectl's own wait fails while there is no condition at all.
+pub(crate) fn established(lab: &Lab, crd: &str) {
+    let wait = ["wait", "--for=condition=Established", "crd", crd];
+    lab.wait_kubectl(&format!("{crd} is served"), DEADLINE, &wait, |_| true)
+        .unwrap();
 }
 
 impl Drop for AgentNode {

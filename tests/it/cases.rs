@@ -8,10 +8,12 @@ use ec2_sim::Interface;
 use etherparse::PacketBuilder;
 use serde_json::{Value, json};
 
-use self::rig::{Rig, condition, manifest};
+pub(crate) use self::rig::Rig;
+use self::rig::{condition, manifest};
+use crate::agent_node::established;
 
 /// J's definition of NodeENI.
-const PEER_CRD: &str = include_str!("cases/peer-crd.yaml");
+pub(crate) const PEER_CRD: &str = include_str!("cases/peer-crd.yaml");
 
 /// What J's users read in `status.attachments` for an interface in EC2; the time aside.
 fn listed(eni: &Interface, cidr: &str) -> Value {
@@ -157,9 +159,7 @@ fn a_cluster_with_the_peers_definition_is_taken_over_in_place() {
     let uid_path = ["get", "neni", "-o", "jsonpath={.items[*].metadata.uid}"];
     let rig = Rig::start(|lab| {
         lab.apply(PEER_CRD).unwrap();
-        let crd = "crd/nodeenis.networking.k8s.aws";
-        lab.kubectl(&["wait", "--for=condition=Established", crd])
-            .unwrap();
+        established(lab, "nodeenis.networking.k8s.aws");
         lab.apply(&manifest("case-1-plain")).unwrap();
         lab.apply(STORED).unwrap();
         // J's controller said this of a node that is gone.

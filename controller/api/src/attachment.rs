@@ -253,7 +253,8 @@ pub struct NodeStatus {
     /// The same for a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// The interface's name at the moment. A name is not an identity.
+    /// The interface's name at the moment; in a pod, the last one it had on the node. A name is not an
+    /// identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface_name: Option<String>,
     /// Its PCI address; absent for a virtual device.

@@ -39,6 +39,10 @@ impl Pins {
         Ok(pins)
     }
 
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Where the links of an ENI are.
     pub(super) fn links(&self, eni: &str) -> PathBuf {
         self.root.join("links").join(eni)
@@ -51,16 +55,7 @@ impl Pins {
 
     /// Makes an ENI's folders.
     pub(super) fn create(&self, eni: &str) -> Result<(), Error> {
-        // bpffs reserves dots; a slash would leave the folder.
-        let is_name = !eni.is_empty()
-            && eni
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-        if !is_name {
-            return Err(Error::Name {
-                eni: eni.to_owned(),
-            });
-        }
+        check_name(eni)?;
         create(&self.links(eni))?;
         create(&self.maps(eni))
     }
@@ -104,6 +99,17 @@ impl Pins {
             .map(|name| maps.join(name))
             .collect())
     }
+}
+
+/// Refuses what cannot be a name here: bpffs reserves dots, and a slash would leave the folder.
+pub(super) fn check_name(eni: &str) -> Result<(), Error> {
+    let is_name = !eni.is_empty()
+        && eni
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    is_name.then_some(()).ok_or_else(|| Error::Name {
+        eni: eni.to_owned(),
+    })
 }
 
 /// The names in a folder; none if it is missing.

@@ -72,7 +72,10 @@ impl Memory {
                 self.xdp_reason = None;
                 None
             }
-            Action::SetMtu { .. } | Action::SetUp { .. } => None,
+            Action::SetMtu { .. }
+            | Action::RestoreMtu { .. }
+            | Action::ForgetMtu { .. }
+            | Action::SetUp { .. } => None,
         }
     }
 

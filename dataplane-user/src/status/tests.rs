@@ -13,6 +13,7 @@ struct Case {
     unfinished: bool,
     failure: Option<Failure>,
     missing: Duration,
+    last: Option<NodeStatus>,
 }
 
 fn config() -> GuardConfig {
@@ -67,6 +68,7 @@ fn good() -> Case {
         unfinished: false,
         failure: None,
         missing: Duration::ZERO,
+        last: None,
     }
 }
 
@@ -80,6 +82,7 @@ fn check(case: &Case, expected: &Expect) {
         observed: Observed {
             presence: &case.presence,
             attached: case.attached.as_ref(),
+            found_mtu: None,
             in_force: Some(&in_force),
         },
         unfinished: case.unfinished,
@@ -87,6 +90,7 @@ fn check(case: &Case, expected: &Expect) {
         xdp_reason: None,
         missing: case.missing,
         generation: None,
+        last: case.last.as_ref(),
     });
     expected.assert_eq(&serde_json::to_string(&status).unwrap());
 }
@@ -134,13 +138,23 @@ fn a_failure_is_told_beside_what_is_there() {
 }
 
 #[test]
-fn one_that_a_pod_has_is_in_use_and_still_guarded() {
+fn one_that_a_pod_has_is_in_use_still_guarded_and_known_by_its_last_name() {
+    let last = NodeStatus {
+        phase: NodePhase::Ready,
+        interface_name: Some("ens6".to_owned()),
+        driver: Some("ena".to_owned()),
+        mtu: Some(9001),
+        ..NodeStatus::default()
+    };
     check(
         &Case {
             presence: Presence::Absent,
+            last: Some(last),
             ..good()
         },
-        &expect![[r#"{"phase":"InPod","xdp":{"mode":"Native"},"enforcement":"Enforce"}"#]],
+        &expect![[
+            r#"{"phase":"InPod","interfaceName":"ens6","driver":"ena","xdp":{"mode":"Native"},"enforcement":"Enforce"}"#
+        ]],
     );
 }
 

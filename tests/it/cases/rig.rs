@@ -28,15 +28,15 @@ const SUBNETS: [(&str, &str, &str); 2] = [
 const GROUP: (&str, &str) = ("sg-0e4680d35b5053f29", "multus-test-sg");
 
 /// All parts of eniway, at work on one node.
-pub(super) struct Rig {
-    pub(super) node: AgentNode,
+pub(crate) struct Rig {
+    pub(crate) node: AgentNode,
     runtime: Option<tokio::runtime::Runtime>,
     shutdown: CancellationToken,
 }
 
 impl Rig {
     /// Needs root. `before` comes before our definitions.
-    pub(super) fn start(before: impl FnOnce(&Lab)) -> Self {
+    pub(crate) fn start(before: impl FnOnce(&Lab)) -> Self {
         let config = lab::Config {
             nodes: vec![NodeConfig::new(1, NodeKind::Bare).label("ng", "multi-eni")],
             ..lab::Config::control_plane_only()
@@ -72,7 +72,7 @@ impl Rig {
     }
 
     /// Waits until the NodeENI says that all it asks for is there, and gives its status.
-    pub(super) fn ready(&self, name: &str, interfaces: usize) -> Value {
+    pub(crate) fn ready(&self, name: &str, interfaces: usize) -> Value {
         let whole = json!([1, interfaces, interfaces, interfaces]);
         let what = format!("{name} is Ready with {interfaces} interfaces");
         let seen = wait::until(&what, DEADLINE, || {
@@ -93,13 +93,13 @@ impl Rig {
     }
 
     /// The NodeENI as kubectl gives it.
-    pub(super) fn get(&self, name: &str) -> Value {
+    pub(crate) fn get(&self, name: &str) -> Value {
         let text = self.node.lab.kubectl(&["get", "neni", name, "-o", "json"]);
         serde_json::from_str(&text.unwrap()).unwrap()
     }
 
     /// Every interface in EC2 that bears our mark, by device index.
-    pub(super) fn interfaces(&self) -> Vec<Interface> {
+    pub(crate) fn interfaces(&self) -> Vec<Interface> {
         let ours = |eni: &&Interface| eni.tags.contains_key(mark::TAG_CLUSTER_UID);
         let mut all: Vec<Interface> = self
             .node
@@ -111,7 +111,7 @@ impl Rig {
     }
 
     /// Deletes every NodeENI; nothing of them is left when this returns.
-    pub(super) fn delete_all(&self) {
+    pub(crate) fn delete_all(&self) {
         let enis = self.interfaces();
         let delete = ["delete", "neni", "--all", "--timeout=60s"];
         self.node.lab.kubectl(&delete).unwrap();
