@@ -1,6 +1,7 @@
 //! The Helm chart: what it renders, what it refuses, and that its rights are enough and no more.
 
 mod hook;
+mod life;
 mod rights;
 mod security;
 mod values;
