@@ -1,17 +1,19 @@
 //! Carries actions out: the one place that changes anything.
 
+mod notice;
+mod refusal;
+
 use std::time::Instant;
 
-use eniway_api::conditions::reason;
-use eniway_ec2::{Change, Error as Ec2Error, Verdict};
+use eniway_ec2::Error as Ec2Error;
 use tracing::{info, warn};
 
+use self::notice::kind;
 use crate::{
     action::{Action, Target},
     controller::Controller,
-    kubernetes::{self, Notice},
-    memory::{Creation, Hold},
-    pace::Pace,
+    kubernetes,
+    memory::Creation,
 };
 
 /// What became of an action.
@@ -185,148 +187,6 @@ impl Controller {
             | Action::Look(_) => {}
         }
         Ok(())
-    }
-
-    /// Draws the conclusions from a refusal, for this record alone.
-    fn refused(&self, action: &Action, on: &Target, error: &Ec2Error) -> Outcome {
-        let verdict = error.verdict();
-        let now = self.now();
-        if verdict == Verdict::AlreadyDone {
-            // So EC2 says; a look by ID confirms it before anything follows from it.
-            if let Action::Detach { eni, .. } | Action::Delete { eni, .. } = action {
-                self.snapshot_mut().forget(eni);
-                self.remember(&on.uid, |memory| memory.pace = Pace::default());
-            }
-            self.tell(action, on, Some(error));
-            return Outcome::Done;
-        }
-        if verdict == Verdict::Replan {
-            // The world is not as we thought: have it looked at before the next try.
-            self.look_again(action, on, error);
-        }
-        let generation = self
-            .record(&on.record)
-            .and_then(|record| record.metadata.generation)
-            .unwrap_or(0);
-        let jitter = self.jitter(&on.uid, now);
-        let message = format!("{action}: {error}");
-        let mut until = now;
-        self.remember(&on.uid, |memory| {
-            until = now + memory.backoff(verdict, jitter);
-            memory.hold = Some(Hold {
-                until,
-                verdict,
-                reason: why(verdict, error),
-                message: message.clone(),
-                generation,
-            });
-        });
-        warn!(%action, node = on.node, error = %Chain(error), ?verdict, "Action failed");
-        self.tell(action, on, Some(error));
-        Outcome::Held
-    }
-
-    fn look_again(&self, action: &Action, on: &Target, error: &Ec2Error) {
-        use crate::action::Look;
-        match action {
-            Action::Create { new, .. } => {
-                if error.code() == Some("IdempotentParameterMismatch") {
-                    // The token was used with another spec: what it made bears the record's UID.
-                    self.remember(&on.uid, |memory| memory.creation = Creation::Unknown);
-                    self.looks.add(Look::Record(on.uid.clone()));
-                } else {
-                    if let Some(subnet) = self.snapshot_mut().subnets.get_mut(&new.subnet) {
-                        subnet.free_addresses = 0;
-                    }
-                    self.looks.add(Look::Catalog);
-                }
-            }
-            Action::Attach { new, .. } => {
-                self.looks.add(Look::Instance(new.instance.clone()));
-                self.looks.add(Look::Eni(new.eni.clone(), on.uid.clone()));
-            }
-            Action::Modify { eni, .. }
-            | Action::Detach { eni, .. }
-            | Action::Delete { eni, .. } => {
-                self.looks.add(Look::Eni(eni.clone(), on.uid.clone()));
-            }
-            Action::WriteRecord { .. }
-            | Action::ChangeRecord { .. }
-            | Action::DeleteRecord { .. }
-            | Action::Report { .. }
-            | Action::DropFinalizer { .. }
-            | Action::Look(_) => {}
-        }
-    }
-
-    /// An event, in J's words.
-    fn tell(&self, action: &Action, on: &Target, error: Option<&Ec2Error>) {
-        let done = error.is_none();
-        let already = error.is_some_and(|error| error.verdict() == Verdict::AlreadyDone);
-        let reason = match action {
-            Action::Create { .. } if !done => "ENICreationFailed",
-            Action::Attach { .. } if done => "ENIAttached",
-            Action::Attach { .. } => "ENIAttachmentFailed",
-            Action::Modify { .. } if !done => "ENIModificationFailed",
-            Action::Detach { force: true, .. } if done => "ENIForceDetached",
-            Action::Detach { .. } if done => "ENIDetached",
-            Action::Detach { .. } if already => "ENIAttachmentAlreadyRemoved",
-            Action::Detach { .. } => "ENIDetachmentFailed",
-            Action::Delete { .. } if done => "ENIDeleted",
-            Action::Delete { .. } if already => "ENIAlreadyDeleted",
-            Action::Delete { .. } => "ENIDeletionFailed",
-            _ => return,
-        };
-        self.notify(Notice {
-            node_eni: on.node_eni.clone(),
-            record: on.record.clone(),
-            warning: !done && !already || matches!(action, Action::Detach { force: true, .. }),
-            reason,
-            action: kind(action),
-            note: match error {
-                Some(error) if !already => format!("{action} for node {}: {error}", on.node),
-                _ => format!("{action} for node {}", on.node),
-            },
-        });
-    }
-}
-
-const fn kind(action: &Action) -> &'static str {
-    match action {
-        Action::WriteRecord { .. } => "WriteRecord",
-        Action::ChangeRecord { .. } => "ChangeRecord",
-        Action::DeleteRecord { .. } => "DeleteRecord",
-        Action::Report { .. } => "Report",
-        Action::DropFinalizer { .. } => "DropFinalizer",
-        Action::Create { .. } => "Create",
-        Action::Attach { .. } => "Attach",
-        Action::Modify { change, .. } => match change {
-            Change::DeleteOnTermination(..) => "SetDeleteOnTermination",
-            Change::SourceDestCheck(_) => "SetSourceDestCheck",
-            Change::Groups(_) => "SetGroups",
-            Change::Description(_) => "SetDescription",
-        },
-        Action::Detach { .. } => "Detach",
-        Action::Delete { .. } => "Delete",
-        Action::Look(_) => "Look",
-    }
-}
-
-/// The reason of a condition for a refusal.
-fn why(verdict: Verdict, error: &Ec2Error) -> &'static str {
-    match (verdict, error.code().unwrap_or_default()) {
-        (_, "AttachmentLimitExceeded") => reason::INSTANCE_LIMIT_REACHED,
-        (_, "InsufficientFreeAddressesInSubnet" | "InsufficientCidrBlocks") => reason::SUBNET_FULL,
-        (_, "IncorrectInstanceState") => reason::INSTANCE_PENDING,
-        (_, "InvalidSubnetID.NotFound") => reason::SUBNET_NOT_FOUND,
-        (_, "InvalidGroup.NotFound" | "InvalidSecurityGroupID.NotFound") => {
-            reason::SECURITY_GROUP_NOT_FOUND
-        }
-        (Verdict::Throttled, _) => reason::THROTTLED,
-        (Verdict::Transient, _) => reason::EC2_UNAVAILABLE,
-        (Verdict::Denied, _) => reason::NOT_AUTHORIZED,
-        (Verdict::Invalid, _) => reason::INVALID_REQUEST,
-        (Verdict::Wait | Verdict::Replan | Verdict::AlreadyDone, _) => reason::PROGRESSING,
     }
 }
 

@@ -1,6 +1,8 @@
 //! The door to the Kubernetes API: the one place that holds a `kube::Client`.
 
 mod crds;
+mod error;
+mod events;
 mod leases;
 mod watch;
 
@@ -11,81 +13,19 @@ use eniway_api::{
 };
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::core::v1::{Namespace, Node, ObjectReference},
+    api::core::v1::{Namespace, Node},
     apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference},
 };
 use kube::{
     Api, Client, Resource as _, ResourceExt as _,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions},
     core::ObjectMeta,
-    runtime::events::{Event, EventType, Recorder, Reporter},
+    runtime::events::{Recorder, Reporter},
 };
 use serde_json::json;
 
 pub(crate) use self::watch::{Change, Record, watch_node_enis, watch_nodes, watch_records};
-pub use self::{crds::apply as apply_crds, leases::Lease};
-
-/// What went wrong on the way to the API server.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error("connect to the API server")]
-    Connect(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("read the UID of namespace kube-system")]
-    ClusterUid(#[source] kube::Error),
-    #[error("namespace kube-system has no UID")]
-    NoClusterUid,
-    #[error("write the record {name}")]
-    WriteRecord { name: String, source: kube::Error },
-    #[error("change the record {name}")]
-    ChangeRecord { name: String, source: kube::Error },
-    #[error("delete the record {name}")]
-    DeleteRecord { name: String, source: kube::Error },
-    #[error("write the status of the record {name}")]
-    Report { name: String, source: kube::Error },
-    #[error("remove the finalizer of the record {name}")]
-    DropFinalizer { name: String, source: kube::Error },
-    #[error("change the finalizer of NodeENI {name}")]
-    NodeEniFinalizer { name: String, source: kube::Error },
-    #[error("write the status of NodeENI {name}")]
-    NodeEniStatus { name: String, source: kube::Error },
-    #[error("read the lease {name}")]
-    ReadLease { name: String, source: kube::Error },
-    #[error("write the lease {name}")]
-    WriteLease { name: String, source: kube::Error },
-    #[error("apply the definition {name}")]
-    ApplyCrd { name: String, source: kube::Error },
-    #[error("wait until the definition {name} is served")]
-    EstablishCrd {
-        name: String,
-        source: kube::runtime::wait::Error,
-    },
-    #[error("list NodeENIAttachments: are the definitions applied? `eniway-controller crds apply`")]
-    Schema(#[source] kube::Error),
-    #[error("the definition {name} is another release's: run `eniway-controller crds apply`")]
-    SchemaDiffers { name: String },
-}
-
-impl Error {
-    /// Whether the object was changed or is gone meanwhile: look again and decide again.
-    #[must_use]
-    pub fn is_outdated(&self) -> bool {
-        let code = |source: &kube::Error| match source {
-            kube::Error::Api(status) => status.code,
-            _ => 0,
-        };
-        match self {
-            Self::WriteRecord { source, .. }
-            | Self::ChangeRecord { source, .. }
-            | Self::DeleteRecord { source, .. }
-            | Self::Report { source, .. }
-            | Self::DropFinalizer { source, .. }
-            | Self::NodeEniFinalizer { source, .. }
-            | Self::NodeEniStatus { source, .. }
-            | Self::WriteLease { source, .. } => matches!(code(source), 404 | 409 | 422),
-            _ => false,
-        }
-    }
-}
+pub use self::{crds::apply as apply_crds, error::Error, events::Notice, leases::Lease};
 
 /// The API server, as far as the controller needs it.
 #[derive(Clone)]
@@ -292,48 +232,6 @@ impl Kubernetes {
             .map_err(|source| Error::NodeEniStatus { name, source })?;
         Ok(())
     }
-
-    /// Tells people what happened to a NodeENI's interface. Events are best effort.
-    pub async fn publish(&self, notice: &Notice) {
-        let reference = ObjectReference {
-            api_version: Some(NodeEni::api_version(&()).into_owned()),
-            kind: Some(NodeEni::kind(&()).into_owned()),
-            name: Some(notice.node_eni.name.clone()),
-            uid: Some(notice.node_eni.uid.clone()),
-            ..ObjectReference::default()
-        };
-        let event = Event {
-            type_: if notice.warning {
-                EventType::Warning
-            } else {
-                EventType::Normal
-            },
-            reason: notice.reason.to_owned(),
-            note: Some(notice.note.chars().take(1000).collect()),
-            action: notice.action.to_owned(),
-            secondary: Some(ObjectReference {
-                api_version: Some(NodeEniAttachment::api_version(&()).into_owned()),
-                kind: Some(NodeEniAttachment::kind(&()).into_owned()),
-                name: Some(notice.record.clone()),
-                ..ObjectReference::default()
-            }),
-        };
-        if let Err(error) = self.recorder.publish(&event, &reference).await {
-            tracing::debug!(%error, reason = notice.reason, "Event was lost");
-        }
-    }
-}
-
-/// Something for people to know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
-    pub node_eni: eniway_api::NodeEniRef,
-    pub record: String,
-    pub warning: bool,
-    /// J's words, where J has one.
-    pub reason: &'static str,
-    pub action: &'static str,
-    pub note: String,
 }
 
 fn post() -> PostParams {

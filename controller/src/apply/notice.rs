@@ -1,0 +1,64 @@
+//! Tells people and metrics what was done, in J's words where J has one.
+
+use eniway_ec2::{Change, Error as Ec2Error, Verdict};
+
+use crate::{
+    action::{Action, Target},
+    controller::Controller,
+    kubernetes::Notice,
+};
+
+impl Controller {
+    /// An event, in J's words.
+    pub(super) fn tell(&self, action: &Action, on: &Target, error: Option<&Ec2Error>) {
+        let done = error.is_none();
+        let already = error.is_some_and(|error| error.verdict() == Verdict::AlreadyDone);
+        let reason = match action {
+            Action::Create { .. } if !done => "ENICreationFailed",
+            Action::Attach { .. } if done => "ENIAttached",
+            Action::Attach { .. } => "ENIAttachmentFailed",
+            Action::Modify { .. } if !done => "ENIModificationFailed",
+            Action::Detach { force: true, .. } if done => "ENIForceDetached",
+            Action::Detach { .. } if done => "ENIDetached",
+            Action::Detach { .. } if already => "ENIAttachmentAlreadyRemoved",
+            Action::Detach { .. } => "ENIDetachmentFailed",
+            Action::Delete { .. } if done => "ENIDeleted",
+            Action::Delete { .. } if already => "ENIAlreadyDeleted",
+            Action::Delete { .. } => "ENIDeletionFailed",
+            _ => return,
+        };
+        self.notify(Notice {
+            node_eni: on.node_eni.clone(),
+            record: on.record.clone(),
+            warning: !done && !already || matches!(action, Action::Detach { force: true, .. }),
+            reason,
+            action: kind(action),
+            note: match error {
+                Some(error) if !already => format!("{action} for node {}: {error}", on.node),
+                _ => format!("{action} for node {}", on.node),
+            },
+        });
+    }
+}
+
+/// The action, for metrics.
+pub(super) const fn kind(action: &Action) -> &'static str {
+    match action {
+        Action::WriteRecord { .. } => "WriteRecord",
+        Action::ChangeRecord { .. } => "ChangeRecord",
+        Action::DeleteRecord { .. } => "DeleteRecord",
+        Action::Report { .. } => "Report",
+        Action::DropFinalizer { .. } => "DropFinalizer",
+        Action::Create { .. } => "Create",
+        Action::Attach { .. } => "Attach",
+        Action::Modify { change, .. } => match change {
+            Change::DeleteOnTermination(..) => "SetDeleteOnTermination",
+            Change::SourceDestCheck(_) => "SetSourceDestCheck",
+            Change::Groups(_) => "SetGroups",
+            Change::Description(_) => "SetDescription",
+        },
+        Action::Detach { .. } => "Detach",
+        Action::Delete { .. } => "Delete",
+        Action::Look(_) => "Look",
+    }
+}

@@ -1,0 +1,120 @@
+//! Decides in which subnets a NodeENI wishes for an interface on one node.
+
+use eniway_api::{NodeEni, NodeEniRef, SubnetPolicy, attachment::record_name, conditions::reason};
+use eniway_ec2::{Instance, Subnet};
+
+use super::{Desired, Inputs, Node, Problem, Wish, resolve};
+
+/// Where interfaces are wished for.
+pub(super) struct Place<'a> {
+    pub(super) node: &'a Node,
+    pub(super) instance: &'a Instance,
+    pub(super) node_eni: &'a NodeEni,
+    pub(super) reference: NodeEniRef,
+}
+
+impl Place<'_> {
+    /// Adds what the NodeENI asks for on the node, and what keeps it from that.
+    pub(super) fn wishes(&self, desired: &mut Desired, inputs: Inputs<'_>) {
+        let catalog = resolve::Catalog {
+            vpc: inputs.vpc,
+            snapshot: inputs.snapshot,
+        };
+        let (subnets, groups) = (
+            catalog.subnets(&self.node_eni.spec),
+            catalog.groups(&self.node_eni.spec),
+        );
+        let mut problems = subnets.problems;
+        problems.extend(groups.problems);
+        desired.unresolved |= problems.iter().any(|(_, _, stale)| *stale);
+        // A list that is known in part gives no wish for MatchZone: the choice could be another.
+        let complete = problems.is_empty();
+        let policy = self.node_eni.spec.subnet_policy.unwrap_or_default();
+        if groups.found.is_empty() || (policy == SubnetPolicy::MatchZone && !complete) {
+            return self.report(desired, problems);
+        }
+        let chosen: Vec<(u32, &Subnet)> = match policy {
+            SubnetPolicy::All => subnets.found,
+            SubnetPolicy::MatchZone => {
+                let chosen = self.match_zone(inputs, &subnets.found);
+                if chosen.is_none() {
+                    problems.push((
+                        reason::NO_SUBNET_IN_ZONE,
+                        format!(
+                            "no subnet of the list is in zone {} of node {}",
+                            self.instance.zone, self.node.name
+                        ),
+                        false,
+                    ));
+                }
+                chosen.into_iter().collect()
+            }
+        };
+        for (position, subnet) in chosen {
+            let record = record_name(&self.reference, &self.instance.id, &subnet.id);
+            if subnet.zone != self.instance.zone {
+                problems.push((
+                    reason::SUBNET_IN_OTHER_ZONE,
+                    format!(
+                        "{} is in zone {}, node {} in {}; subnetPolicy: MatchZone takes the one \
+                         of the node's zone",
+                        subnet.id, subnet.zone, self.node.name, self.instance.zone
+                    ),
+                    false,
+                ));
+                continue;
+            }
+            desired.wishes.push(Wish {
+                record,
+                spec: self.spec(subnet, position, &groups.found),
+            });
+        }
+        self.report(desired, problems);
+    }
+
+    /// The subnet of the node's zone with the most free addresses; a live record's stays.
+    fn match_zone<'s>(
+        &self,
+        inputs: Inputs<'_>,
+        subnets: &[(u32, &'s Subnet)],
+    ) -> Option<(u32, &'s Subnet)> {
+        let here = || {
+            subnets
+                .iter()
+                .copied()
+                .filter(|(_, subnet)| subnet.zone == self.instance.zone)
+        };
+        let recorded = here().find(|(_, subnet)| {
+            inputs.records.iter().any(|record| {
+                record.metadata.deletion_timestamp.is_none()
+                    && record.spec.node_eni.uid == self.reference.uid
+                    && record.spec.instance_id == self.instance.id
+                    && record.spec.subnet_id == subnet.id
+            })
+        });
+        let free = |subnet: &Subnet| {
+            let promised = inputs.promised.get(&subnet.id).copied().unwrap_or(0);
+            subnet.free_addresses.saturating_sub(promised)
+        };
+        // Of equals the first in the list: `max_by_key` would take the last.
+        recorded.or_else(|| here().rev_max(free))
+    }
+
+    fn report(&self, desired: &mut Desired, problems: Vec<resolve::Trouble>) {
+        for (reason, message, _) in problems {
+            desired.problems.push(Problem {
+                node_eni: self.reference.uid.clone(),
+                reason,
+                message,
+            });
+        }
+    }
+}
+
+trait FirstOfMost<'s>: Iterator<Item = (u32, &'s Subnet)> + Sized {
+    fn rev_max(self, free: impl Fn(&Subnet) -> u32) -> Option<(u32, &'s Subnet)> {
+        self.min_by_key(|(position, subnet)| (std::cmp::Reverse(free(subnet)), *position))
+    }
+}
+
+impl<'s, I: Iterator<Item = (u32, &'s Subnet)>> FirstOfMost<'s> for I {}

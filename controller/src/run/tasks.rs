@@ -1,0 +1,128 @@
+//! The tasks beside the work itself: what they watch makes nodes and NodeENIs due.
+
+use std::{
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
+};
+
+use eniway_api::conditions::reason;
+use futures::{Stream, StreamExt as _};
+use tokio::{sync::mpsc, task::JoinSet};
+use tracing::warn;
+
+use super::{Error, peer::watch_peer};
+use crate::{
+    controller::Controller,
+    desired::Declared,
+    kubernetes::{self, Change, Notice, watch_node_enis, watch_nodes, watch_records},
+};
+
+/// Starts them all. They never end, unless something is broken.
+pub(super) fn spawn(
+    controller: &Arc<Controller>,
+    background: &mut JoinSet<Result<(), Error>>,
+    mut notices: mpsc::Receiver<Notice>,
+) {
+    let c = Arc::clone(controller);
+    background.spawn(async move {
+        let stream = watch_nodes(&c.kubernetes);
+        each(stream, &c, |c, change| {
+            let concerned = c.cache().take_node(change);
+            for node in &concerned {
+                c.node_due(node);
+            }
+        })
+        .await
+    });
+    let c = Arc::clone(controller);
+    background.spawn(async move {
+        let stream = watch_node_enis(&c.kubernetes);
+        each(stream, &c, node_eni_changed).await
+    });
+    let c = Arc::clone(controller);
+    background.spawn(async move {
+        let stream = watch_records(&c.kubernetes);
+        each(stream, &c, record_changed).await
+    });
+    let c = Arc::clone(controller);
+    background.spawn(async move {
+        c.read_by_the_clock().await;
+        Err(Error::Ended)
+    });
+    let c = Arc::clone(controller);
+    background.spawn(async move {
+        c.look_on_request().await;
+        Err(Error::Ended)
+    });
+    let c = Arc::clone(controller);
+    background.spawn(async move {
+        c.summarize().await;
+        Err(Error::Ended)
+    });
+    let c = Arc::clone(controller);
+    background.spawn(async move { watch_peer(&c).await });
+    let kubernetes = controller.kubernetes.clone();
+    background.spawn(async move {
+        while let Some(notice) = notices.recv().await {
+            kubernetes.publish(&notice).await;
+        }
+        Err(Error::Ended)
+    });
+}
+
+async fn each<T>(
+    stream: impl Stream<Item = Change<T>>,
+    controller: &Controller,
+    take: impl Fn(&Controller, Change<T>),
+) -> Result<(), Error> {
+    let mut stream = pin!(stream);
+    while let Some(change) = stream.next().await {
+        let whole = matches!(change, Change::Whole);
+        take(controller, change);
+        if whole && controller.cache().is_whole() {
+            controller.metrics.ready.store(true, Ordering::Relaxed);
+            controller.all_nodes_due();
+        }
+    }
+    Err(Error::Ended)
+}
+
+fn node_eni_changed(controller: &Controller, change: Change<Declared>) {
+    let concerned = controller.cache().take_node_eni(change);
+    for declared in &concerned {
+        controller.nodes_of_node_eni_due(declared);
+        let name = match declared {
+            Declared::Readable(node_eni) => node_eni.metadata.name.clone().unwrap_or_default(),
+            Declared::Unreadable { name, why, .. } => {
+                warn!(
+                    name,
+                    why,
+                    reason = reason::INVALID_REQUEST,
+                    "NodeENI is left alone"
+                );
+                continue;
+            }
+        };
+        controller.node_enis.add(name, controller.now());
+    }
+}
+
+fn record_changed(controller: &Controller, change: Change<kubernetes::Record>) {
+    let change = match change {
+        Change::Begin => Change::Begin,
+        Change::Whole => Change::Whole,
+        Change::Is(Ok(record)) => Change::Is(record),
+        Change::Gone(Ok(record)) => Change::Gone(record),
+        // What cannot be read stays as it was last known.
+        Change::Is(Err(name)) => return controller.cache().records.keep(name),
+        Change::Gone(Err(_)) => return,
+    };
+    let concerned = controller.cache().take_record(change);
+    let now = controller.now();
+    for record in concerned {
+        controller.nodes.add(record.spec.node_name.clone(), now);
+        controller
+            .node_enis
+            .add(record.spec.node_eni.name.clone(), now);
+    }
+}
