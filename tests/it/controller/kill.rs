@@ -14,7 +14,8 @@ use tower_service::Service;
 
 use super::{
     SUBNET_B,
-    rig::{Controller, Rig, Running, State, config},
+    process::{Controller, config},
+    rig::{Rig, Running, State},
     spec,
     switch::Switch,
 };

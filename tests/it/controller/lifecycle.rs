@@ -2,11 +2,7 @@
 
 use serde_json::json;
 
-use super::{
-    SUBNET_A, SUBNET_B,
-    rig::{Rig, patient},
-    spec,
-};
+use super::{SUBNET_A, SUBNET_B, process::patient, rig::Rig, spec};
 
 #[test]
 fn a_node_eni_becomes_an_attached_interface_and_goes_again() {

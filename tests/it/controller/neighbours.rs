@@ -1,10 +1,6 @@
 //! Others at work in the same cluster and the same account: nothing of theirs is touched.
 
-use super::{
-    SUBNET_B,
-    rig::{Rig, patient},
-    spec,
-};
+use super::{SUBNET_B, process::patient, rig::Rig, spec};
 
 #[test]
 fn a_second_controller_waits_for_the_first() {

@@ -2,11 +2,7 @@
 
 use serde_json::json;
 
-use super::{
-    SUBNET_A, SUBNET_B, SUBNET_SMALL,
-    rig::{Rig, patient},
-    spec,
-};
+use super::{SUBNET_A, SUBNET_B, SUBNET_SMALL, process::patient, rig::Rig, spec};
 
 fn refuses(wish: &serde_json::Value, reason: &str) {
     Rig::new(1).run(async |rig| {

@@ -4,7 +4,6 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use ec2_sim::{EniId, Interface, Settings, World};
 use eniway_api::{Ec2State, NodeEni, NodeEniAttachment, NodeEniStatus, mark};
-use eniway_controller::{Config, config::Timing};
 use eniway_tests::door::{Clock, Door};
 use jiff::Timestamp;
 use k8s_openapi::api::{
@@ -17,8 +16,6 @@ use kube::{
 };
 use lab::Lab;
 use serde_json::json;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use super::world::{instance_id, instance_of, ours, world};
 
@@ -135,83 +132,7 @@ impl Rig {
     }
 }
 
-/// A controller at work. Dropping it is a crash.
-pub(super) struct Controller {
-    task: JoinHandle<Result<(), eniway_controller::Error>>,
-    shutdown: CancellationToken,
-}
-
-impl Controller {
-    /// Ends it as SIGTERM does.
-    pub(super) async fn stop(mut self) {
-        self.shutdown.cancel();
-        (&mut self.task).await.unwrap().unwrap();
-    }
-}
-
-impl Drop for Controller {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-/// Clocks for a test: everything that is a minute in the world is a second here.
-pub(super) fn config() -> Config {
-    let mut config = Config::embedded("test");
-    config.timing = Timing {
-        whole_read: Duration::from_secs(1),
-        catalog: Duration::from_secs(5),
-        catalog_on_request: Duration::from_millis(500),
-        grace: Duration::from_secs(2),
-        gather: Duration::from_millis(20),
-        status: Duration::from_millis(100),
-        peer: Duration::from_secs(1),
-        lease: Duration::from_secs(4),
-        acting: Duration::from_secs(2),
-        renewal: Duration::from_secs(1),
-    };
-    config
-}
-
-/// The same, but EC2 is read whole once: what changes later must be looked for.
-pub(super) fn patient() -> Config {
-    let mut config = config();
-    config.timing.whole_read = Duration::from_secs(600);
-    config
-}
-
 impl Running {
-    pub(super) fn controller(&self) -> Controller {
-        self.controller_at(config())
-    }
-
-    pub(super) fn controller_at(&self, config: Config) -> Controller {
-        self.controller_with(config, self.client.clone(), self.door.clone())
-    }
-
-    pub(super) fn elected(&self, identity: &str) -> Controller {
-        let config = Config {
-            leader_election: true,
-            identity: identity.to_owned(),
-            ..config()
-        };
-        self.controller_at(config)
-    }
-
-    pub(super) fn controller_with(
-        &self,
-        config: Config,
-        client: Client,
-        ec2: impl eniway_ec2::Ec2,
-    ) -> Controller {
-        let shutdown = CancellationToken::new();
-        let run = eniway_controller::run(config, client, ec2, shutdown.clone());
-        Controller {
-            task: tokio::spawn(run),
-            shutdown,
-        }
-    }
-
     pub(super) async fn node(&self, name: &str, provider: Option<&str>) {
         let nodes: Api<Node> = Api::all(self.client.clone());
         let labels = json!({"ng": "multi-eni", "name": name});

@@ -1,19 +1,17 @@
 //! A cluster in a few maps: the API server's part of the planner's world.
 
+mod checks;
+mod cloud;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use ec2_sim::{
-    Settings, World,
-    spec::{GroupSpec, InstanceSpec, SubnetSpec, VpcSpec, WorldSpec},
-};
 use eniway_api::{
-    DeviceIndex, Ec2State, InstanceId, NodeEni, NodeEniAttachment, NodeEniAttachmentStatus,
-    NodeEniSpec, NodeStatus, SubnetPolicy, VpcId, mark,
+    DeviceIndex, InstanceId, NodeEni, NodeEniAttachment, NodeEniAttachmentStatus, NodeEniSpec,
+    NodeStatus, SubnetPolicy, VpcId,
 };
 use eniway_controller::{
     action::{Action, Look},
@@ -25,8 +23,9 @@ use eniway_controller::{
 use eniway_ec2::{Ec2 as _, Instances, Interfaces, Snapshot, Verdict};
 use eniway_tests::door::{Clock, Door};
 use futures::executor::block_on;
-use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use self::cloud::{epoch, instance_id, subnet, world};
 
 const UID: &str = "cluster-uid";
 const GRACE: Duration = Duration::from_secs(60);
@@ -59,61 +58,6 @@ pub(super) struct Model {
 pub(super) fn said(actions: &[Action]) -> String {
     let lines: Vec<_> = actions.iter().map(ToString::to_string).collect();
     lines.join("; ")
-}
-
-fn subnet(number: usize) -> String {
-    format!("subnet-{number:08x}")
-}
-
-fn world(case: &Case) -> World {
-    let zone = |number: usize| if number.is_multiple_of(2) { "a" } else { "b" }.to_owned();
-    let cidr = |number: usize| {
-        let third = u8::try_from(number).unwrap();
-        ipnet::Ipv4Net::new(Ipv4Addr::new(10, 0, third, 0), 24).unwrap()
-    };
-    let subnets = (0..4).map(|number| SubnetSpec {
-        id: Some(ec2_sim::SubnetId::parse(&subnet(number)).unwrap()),
-        vpc: None,
-        zone: zone(number),
-        cidr: cidr(number),
-        ipv6_cidr: None,
-        tags: BTreeMap::new(),
-    });
-    let instances = (0..case.nodes).map(|number| {
-        let subnet = ec2_sim::SubnetId::parse(&subnet(number % 2)).unwrap();
-        let mut instance = InstanceSpec::new("m5.4xlarge", &subnet);
-        instance.id = Some(ec2_sim::InstanceId::parse(&instance_id(number)).unwrap());
-        instance
-    });
-    WorldSpec {
-        seed: case.seed,
-        settings: Settings::default(),
-        vpcs: vec![VpcSpec {
-            id: Some(ec2_sim::VpcId::parse("vpc-00000001").unwrap()),
-            cidr: "10.0.0.0/16".parse().unwrap(),
-            ipv6_cidr: None,
-            tags: BTreeMap::new(),
-        }],
-        subnets: subnets.collect(),
-        security_groups: vec![GroupSpec {
-            id: Some(ec2_sim::GroupId::parse("sg-00000001").unwrap()),
-            name: "multus".to_owned(),
-            vpc: None,
-            tags: BTreeMap::new(),
-        }],
-        instances: instances.collect(),
-        ..WorldSpec::default()
-    }
-    .build(epoch())
-    .unwrap()
-}
-
-fn instance_id(number: usize) -> String {
-    format!("i-{number:08x}")
-}
-
-fn epoch() -> Timestamp {
-    Timestamp::from_second(1_700_000_000).unwrap()
 }
 
 impl Model {
@@ -406,74 +350,5 @@ impl Model {
             assert_ne!(error.verdict(), Verdict::Invalid, "{action}: {error}");
             self.read_all();
         }
-    }
-
-    /// Our interfaces: record's UID and where it is attached.
-    pub(super) fn ours(&self) -> BTreeSet<(String, Option<(String, u32)>)> {
-        let world = self.door.world();
-        world
-            .interfaces()
-            .filter_map(|eni| {
-                let record = eni.tags.get(mark::TAG_ATTACHMENT)?.clone();
-                let place = eni.attachment.as_ref();
-                Some((
-                    record,
-                    place.map(|a| (a.instance.to_string(), a.slot.index)),
-                ))
-            })
-            .collect()
-    }
-
-    /// Every wish has one interface, attached and reported, on its instance; and there is no other.
-    pub(super) fn check_wishes(&self) {
-        let mut wished = 0;
-        for node in self.nodes() {
-            for wish in self.desired(&node).0.wishes {
-                let record = self
-                    .records
-                    .get(&wish.record)
-                    .expect("every wish has a record");
-                let ec2 = record.status.as_ref().and_then(|s| s.ec2.as_ref()).unwrap();
-                if ec2.state != Ec2State::Attached {
-                    // Only for want of places: m5.4xlarge holds eight.
-                    let reason = &record.status.as_ref().unwrap().conditions[0].reason;
-                    assert_eq!(reason, "InstanceLimitReached");
-                    continue;
-                }
-                wished += 1;
-                let id = ec2.eni_id.as_ref().unwrap();
-                let world = self.door.world();
-                let eni = world
-                    .interfaces()
-                    .find(|eni| eni.id.as_str() == id.as_str())
-                    .unwrap();
-                let attachment = eni.attachment.as_ref().unwrap();
-                assert_eq!(
-                    attachment.instance.as_str(),
-                    record.spec.instance_id.as_str()
-                );
-                assert_eq!(
-                    attachment.delete_on_termination,
-                    wish.spec.delete_on_termination
-                );
-                assert_eq!(eni.source_dest_check, wish.spec.source_dest_check);
-                assert_eq!(eni.subnet.as_str(), wish.spec.subnet_id.as_str());
-            }
-        }
-        assert_eq!(self.ours().len(), wished, "no interface is left over");
-    }
-
-    /// Interfaces without our tag are as they were in the beginning.
-    pub(super) fn check_others(&self, beginning: &Self) {
-        let others = |model: &Self| {
-            let world = model.door.world();
-            let others = world
-                .interfaces()
-                .filter(|eni| !eni.tags.contains_key(mark::TAG_ATTACHMENT));
-            others
-                .map(|eni| (eni.id.to_string(), eni.tags.clone()))
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(others(self), others(beginning));
     }
 }
