@@ -1,0 +1,204 @@
+//! A guard outlives its process, its interface, its kernel and a crash. Needs root.
+
+use std::{
+    fs,
+    net::UdpSocket,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread,
+};
+
+use eniway_agent::bpf::{Guard, IngressMode, Mode, WantedIngress};
+
+use super::{CLSACT, TODAY, drops_strangers, open};
+use crate::bpf_world::{ENI, OWN, STRANGER, World, files, guard, in_world};
+
+#[test]
+fn a_new_process_takes_the_guard_over_without_a_packet_lost() {
+    const LAST: u32 = u32::MAX;
+    in_world(1500, |world| {
+        let want = guard(WantedIngress::XdpAuto, Mode::Enforce);
+        open(world, TODAY)
+            .attach(ENI, world.ifindex(), &want)
+            .unwrap();
+        let before = open(world, TODAY).attached().unwrap();
+        let sender = world.host.try_clone().unwrap();
+        let receiver = world.node.try_clone().unwrap();
+        let (acknowledge, acknowledged) = mpsc::channel();
+        let receiving = thread::spawn(move || {
+            let mut numbers = Vec::new();
+            while numbers.last() != Some(&LAST) {
+                let mut number = [0; 4];
+                receiver
+                    .recv_from(&mut number)
+                    .expect("no datagram is lost");
+                numbers.push(u32::from_be_bytes(number));
+                // The sender may be done.
+                let _gone = acknowledge.send(());
+            }
+            numbers.pop();
+            numbers
+        });
+        let is_over = Arc::new(AtomicBool::new(false));
+        let sending = thread::spawn({
+            let is_over = Arc::clone(&is_over);
+            move || {
+                let mut sent = 0;
+                while !is_over.load(Ordering::Relaxed) {
+                    sender
+                        .send_to(&u32::to_be_bytes(sent), (OWN, 7000))
+                        .unwrap();
+                    sent += 1;
+                    // Never more under way than the receiver's socket holds.
+                    if sent > 64 {
+                        acknowledged.recv().expect("no datagram is lost");
+                    }
+                }
+                sender.send_to(&LAST.to_be_bytes(), (OWN, 7000)).unwrap();
+                sent
+            }
+        });
+        for _ in 0..5 {
+            open(world, TODAY)
+                .attach(ENI, world.ifindex(), &want)
+                .unwrap();
+        }
+        is_over.store(true, Ordering::Relaxed);
+        let sent = sending.join().unwrap();
+        assert!(receiving.join().unwrap().into_iter().eq(0..sent));
+        let after = open(world, TODAY).attached().unwrap();
+        assert_ne!(
+            before[0].ingress, after[0].ingress,
+            "the program is a new one"
+        );
+    });
+}
+
+#[test]
+fn there_is_a_guard_at_every_moment_of_a_move() {
+    in_world(1500, |world| {
+        let want = |ingress| guard(ingress, Mode::Enforce);
+        let mut bpf = open(world, TODAY);
+        bpf.attach(ENI, world.ifindex(), &want(WantedIngress::Tc))
+            .unwrap();
+        let is_over = Arc::new(AtomicBool::new(false));
+        let attacker = thread::spawn({
+            let host: UdpSocket = world.host.try_clone().unwrap();
+            let is_over = Arc::clone(&is_over);
+            move || {
+                let mut sent = 0_u32;
+                while !is_over.load(Ordering::Relaxed) {
+                    host.send_to(b"stranger", (STRANGER, 7000)).unwrap();
+                    sent += 1;
+                }
+                sent
+            }
+        });
+        for _ in 0..3 {
+            for (wanted, mode) in [
+                (WantedIngress::XdpNative, IngressMode::XdpNative),
+                (WantedIngress::XdpGeneric, IngressMode::XdpGeneric),
+                (WantedIngress::XdpAuto, IngressMode::XdpNative),
+                (WantedIngress::Tc, IngressMode::Tc),
+            ] {
+                let report = bpf.attach(ENI, world.ifindex(), &want(wanted)).unwrap();
+                assert_eq!(report.mode, mode);
+            }
+        }
+        is_over.store(true, Ordering::Relaxed);
+        assert!(attacker.join().unwrap() > 0);
+        world.send_to(OWN, "own");
+        let mut buffer = [0; 16];
+        let (length, _) = world.node.recv_from(&mut buffer).unwrap();
+        assert_eq!(&buffer[..length], b"own", "no stranger came through");
+    });
+}
+
+#[test]
+fn a_link_whose_interface_is_gone_is_made_anew() {
+    for wanted in [WantedIngress::XdpAuto, WantedIngress::Tc] {
+        in_world(1500, move |world| {
+            let want = guard(wanted, Mode::Enforce);
+            let mut bpf = open(world, TODAY);
+            bpf.attach(ENI, world.ifindex(), &want).unwrap();
+            world.replug();
+            assert_eq!(bpf.attached().unwrap()[0].ifindex, 0);
+            bpf.attach(ENI, world.ifindex(), &want).unwrap();
+            assert_eq!(bpf.attached().unwrap()[0].ifindex, world.ifindex());
+            drops_strangers(world);
+        });
+    }
+}
+
+#[test]
+fn a_newer_kernel_takes_the_filters_place() {
+    in_world(1500, |world| {
+        let want = guard(WantedIngress::Tc, Mode::Enforce);
+        open(world, CLSACT)
+            .attach(ENI, world.ifindex(), &want)
+            .unwrap();
+        open(world, CLSACT)
+            .attach(ENI, world.ifindex(), &want)
+            .unwrap();
+        drops_strangers(world);
+        open(world, TODAY)
+            .attach(ENI, world.ifindex(), &want)
+            .unwrap();
+        drops_strangers(world);
+        let links: Vec<_> = files(&world.bpffs.join("eniway/links"))
+            .iter()
+            .map(|path| path.file_name().unwrap().to_owned())
+            .collect();
+        assert_eq!(links, ["egress", "ingress"]);
+    });
+}
+
+#[test]
+fn what_a_crash_left_half_done_is_repaired() {
+    fn check(want: &Guard, crash: impl Fn(&Path)) {
+        let want = want.clone();
+        let links = |world: &World| world.bpffs.join("eniway/links").join(ENI);
+        // The state is made in one world, because a crash leaves it in a running one.
+        let (sender, receiver) = mpsc::channel::<PathBuf>();
+        let (resume, resumed) = mpsc::channel();
+        thread::scope(|scope| {
+            let world = scope.spawn(move || {
+                in_world(1500, move |world| {
+                    let mut bpf = open(world, TODAY);
+                    bpf.attach(ENI, world.ifindex(), &want).unwrap();
+                    // Through this thread's own root: the bpffs is mounted for it alone.
+                    let root = format!("/proc/{}/root", nix::unistd::gettid());
+                    let links = links(world);
+                    sender
+                        .send(Path::new(&root).join(links.strip_prefix("/").unwrap()))
+                        .unwrap();
+                    resumed.recv().unwrap();
+                    bpf.attach(ENI, world.ifindex(), &want).unwrap();
+                    drops_strangers(world);
+                    assert_eq!(files(&links).len(), 2);
+                });
+            });
+            crash(&receiver.recv().unwrap());
+            resume.send(()).unwrap();
+            world.join().unwrap();
+        });
+    }
+    let want = guard(WantedIngress::XdpAuto, Mode::Enforce);
+    // After the new link was pinned where none was, before it got its name.
+    check(&want, |links| {
+        fs::rename(links.join("ingress"), links.join("ingress-new")).unwrap();
+    });
+    // After the maps were made, before anything was attached.
+    check(&want, |links| {
+        fs::remove_file(links.join("ingress")).unwrap();
+        fs::remove_file(links.join("egress")).unwrap();
+    });
+    // After what leaves was attached, before what arrives was.
+    check(&want, |links| {
+        fs::remove_file(links.join("ingress")).unwrap();
+    });
+}
