@@ -39,7 +39,27 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (
         "no-selector",
         "no nodeSelector",
-        "spec.nodeSelector: Required value",
+        "an empty nodeSelector would match every node",
+    ),
+    (
+        "values-missing",
+        "nodeSelectorExpressions: [{key: tier, operator: In}]",
+        "In and NotIn need values, Exists and DoesNotExist take none",
+    ),
+    (
+        "values-too-many",
+        "nodeSelectorExpressions: [{key: tier, operator: Exists, values: [data]}]",
+        "In and NotIn need values, Exists and DoesNotExist take none",
+    ),
+    (
+        "greater-than",
+        "nodeSelectorExpressions: [{key: tier, operator: Gt, values: ['1']}]",
+        "supported values: \"In\", \"NotIn\", \"Exists\", \"DoesNotExist\"",
+    ),
+    (
+        "every-subnet",
+        "no subnetName\nsubnetSelector: {tags: {}}",
+        "an empty selector would match everything in the VPC",
     ),
     (
         "no-subnet",
@@ -110,6 +130,15 @@ const ACCEPTED: &[(&str, &str)] = &[
     ("quoted-off", "dataPath: {xdp: 'Off', enforcement: 'Off'}"),
     ("dpdk", "enableDPDK: true\ndpdkDriver: vfio-pci"),
     ("short-id", "subnetID: subnet-12345678"),
+    (
+        "expressions",
+        "no nodeSelector\nnodeSelectorExpressions: [{key: tier, operator: Exists}]",
+    ),
+    (
+        "by-tags",
+        "no subnetName\nno securityGroupNames\nsubnetSelector: {tags: {tier: data}}\n\
+         securityGroupSelector: {tags: {tier: data}}",
+    ),
 ];
 
 #[test]

@@ -4,6 +4,7 @@ mod faults;
 mod kill;
 mod lifecycle;
 mod neighbours;
+mod placement;
 mod process;
 mod refusals;
 mod rig;

@@ -225,7 +225,7 @@ impl<P: Place> Ec2 for Door<P> {
                 zone: subnet.zone.clone(),
                 cidrs: cidrs(subnet),
                 free_addresses: free_addresses(&free.body, subnet.id.as_str()),
-                name: subnet.tags.get("Name").cloned(),
+                tags: subnet.tags.clone(),
             };
             Ok(self.place.visit(|world, _| {
                 let of_vpc = world.subnets().filter(|s| s.vpc.as_str() == vpc.as_str());
@@ -241,7 +241,7 @@ impl<P: Place> Ec2 for Door<P> {
                 .map(|group| Group {
                     id: group.id.as_str().into(),
                     name: group.name.clone(),
-                    tag_name: group.tags.get("Name").cloned(),
+                    tags: group.tags.clone(),
                 })
                 .collect()
         }))

@@ -23,6 +23,11 @@ pub mod mark;
     reason = "KubeSchema repeats the struct inside a function, and columns repeat their types"
 )]
 pub mod node_eni;
+#[expect(
+    unreachable_pub,
+    reason = "KubeSchema repeats the struct inside a function"
+)]
+pub mod selector;
 
 pub use attachment::{
     Dpdk, Ec2State, Ec2Status, NodeEniAttachment, NodeEniAttachmentSpec, NodeEniAttachmentStatus,
@@ -31,3 +36,4 @@ pub use attachment::{
 pub use data_path::{DataPath, Enforcement, XdpMode, XdpPolicy};
 pub use ids::{AttachmentId, DeviceIndex, EniId, GroupId, InstanceId, MacAddress, SubnetId, VpcId};
 pub use node_eni::{AttachmentSummary, NodeEni, NodeEniSpec, NodeEniStatus, SubnetPolicy};
+pub use selector::{LabelValue, NodeSelectorExpression, SelectorOperator, TagSelector};

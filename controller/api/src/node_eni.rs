@@ -8,7 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AttachmentId, DataPath, DeviceIndex, EniId, GroupId, InstanceId, SubnetId, conditions::list_map,
+    AttachmentId, DataPath, DeviceIndex, EniId, GroupId, InstanceId, NodeSelectorExpression,
+    SubnetId, TagSelector, conditions::list_map,
 };
 
 /// Network interfaces for the nodes that a label selector matches.
@@ -73,17 +74,23 @@ use crate::{
     )
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("(has(self.subnetID) && self.subnetID != '') || (has(self.subnetIDs) && size(self.subnetIDs) > 0) || (has(self.subnetName) && self.subnetName != '') || (has(self.subnetNames) && size(self.subnetNames) > 0)").message("name a subnet: one of subnetID, subnetIDs, subnetName, subnetNames"))]
-#[x_kube(validation = Rule::new("(has(self.securityGroupIDs) && size(self.securityGroupIDs) > 0) || (has(self.securityGroupNames) && size(self.securityGroupNames) > 0)").message("name a security group: one of securityGroupIDs, securityGroupNames"))]
+#[x_kube(validation = Rule::new("(has(self.nodeSelector) && size(self.nodeSelector) > 0) || (has(self.nodeSelectorExpressions) && size(self.nodeSelectorExpressions) > 0)").message("an empty nodeSelector would match every node: name a label in nodeSelector or nodeSelectorExpressions"))]
+#[x_kube(validation = Rule::new("(has(self.subnetID) && self.subnetID != '') || (has(self.subnetIDs) && size(self.subnetIDs) > 0) || (has(self.subnetName) && self.subnetName != '') || (has(self.subnetNames) && size(self.subnetNames) > 0) || has(self.subnetSelector)").message("name a subnet: one of subnetID, subnetIDs, subnetName, subnetNames, subnetSelector"))]
+#[x_kube(validation = Rule::new("(has(self.securityGroupIDs) && size(self.securityGroupIDs) > 0) || (has(self.securityGroupNames) && size(self.securityGroupNames) > 0) || has(self.securityGroupSelector)").message("name a security group: one of securityGroupIDs, securityGroupNames, securityGroupSelector"))]
 #[x_kube(validation = Rule::new("!((has(self.enableDPDK) && self.enableDPDK) || (has(self.dpdkEnabled) && self.dpdkEnabled)) || !has(self.dataPath)").message("an interface that DPDK drives runs no XDP or TC program: drop dataPath or enableDPDK"))]
 pub struct NodeEniSpec {
-    /// Labels that a node must have, all of them. Empty is refused: it would match every node.
-    #[x_kube(validation = Rule::new("size(self) > 0").message("an empty nodeSelector would match every node: name at least one label"))]
+    /// Labels that a node must have, all of them. This and nodeSelectorExpressions both empty is
+    /// refused: it would match every node.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32))]
     pub node_selector: BTreeMap<String, String>,
+    /// Conditions that a node's labels must meet, all of them, beside nodeSelector.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("maxItems" = 16, "x-kubernetes-list-type" = "atomic"))]
+    pub node_selector_expressions: Vec<NodeSelectorExpression>,
 
-    /// A subnet by ID. The four subnet fields are one list, in the order subnetID, subnetIDs,
-    /// subnetName, subnetNames.
+    /// A subnet by ID. The five subnet fields are one list, in the order subnetID, subnetIDs,
+    /// subnetName, subnetNames, subnetSelector.
     #[serde(rename = "subnetID", default, skip_serializing_if = "Option::is_none")]
     pub subnet_id: Option<SubnetId>,
     /// Subnets by ID.
@@ -98,12 +105,15 @@ pub struct NodeEniSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("maxItems" = 32))]
     pub subnet_names: Vec<String>,
+    /// Subnets by their tags, inside the cluster's VPC: all that match, by ID.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subnet_selector: Option<TagSelector>,
     /// `All`: one interface for each subnet. `MatchZone`: one interface, in the subnet of the node's
     /// zone with the most free addresses. Default `All`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subnet_policy: Option<SubnetPolicy>,
 
-    /// Security groups by ID; together with securityGroupNames at least one.
+    /// Security groups by ID. The three fields of security groups together name at least one.
     #[serde(
         rename = "securityGroupIDs",
         default,
@@ -115,6 +125,9 @@ pub struct NodeEniSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("maxItems" = 16))]
     pub security_group_names: Vec<String>,
+    /// Security groups by their tags, inside the cluster's VPC: all that match.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub security_group_selector: Option<TagSelector>,
 
     /// The device index of the first subnet's interface; the next ones count up, and an index that is
     /// taken is passed over. Default: the first free one from 1.

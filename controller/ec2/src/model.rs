@@ -100,8 +100,7 @@ pub struct Subnet {
     /// IPv4 first.
     pub cidrs: Vec<IpNet>,
     pub free_addresses: u32,
-    /// The tag `Name`.
-    pub name: Option<String>,
+    pub tags: BTreeMap<String, String>,
 }
 
 /// A security group.
@@ -109,8 +108,7 @@ pub struct Subnet {
 pub struct Group {
     pub id: GroupId,
     pub name: String,
-    /// The tag `Name`.
-    pub tag_name: Option<String>,
+    pub tags: BTreeMap<String, String>,
 }
 
 /// What an instance type can hold.

@@ -54,12 +54,14 @@ pub fn provider(provider_id: Option<&str>, labels: &BTreeMap<String, String>) ->
     }
 }
 
-/// Whether the node has every label that is asked for. An empty selector selects nothing.
+/// Whether the node's labels are what is asked for. An empty selector selects nothing.
 #[must_use]
 pub fn selects(node_eni: &NodeEni, node: &Node) -> bool {
-    let selector = &node_eni.spec.node_selector;
-    !selector.is_empty()
-        && selector
+    let spec = &node_eni.spec;
+    let (labels, expressions) = (&spec.node_selector, &spec.node_selector_expressions);
+    !(labels.is_empty() && expressions.is_empty())
+        && labels
             .iter()
             .all(|(key, value)| node.labels.get(key) == Some(value))
+        && expressions.iter().all(|one| one.matches(&node.labels))
 }

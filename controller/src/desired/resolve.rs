@@ -1,8 +1,8 @@
 //! Finds the subnets and security groups that a NodeENI names, inside the cluster's network.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use eniway_api::{GroupId, NodeEniSpec, VpcId, conditions::reason};
+use eniway_api::{GroupId, NodeEniSpec, TagSelector, VpcId, conditions::reason, mark};
 use eniway_ec2::{Group, Snapshot, Subnet};
 
 /// A reason, a message, and whether a newer catalog could help.
@@ -19,7 +19,7 @@ pub(super) struct Found<T> {
 }
 
 impl<'a> Catalog<'a> {
-    /// The subnets in the order of the four fields, each once, with their place in the list.
+    /// The subnets in the order of the five fields, each once, with their place in the list.
     pub(super) fn subnets(&self, spec: &NodeEniSpec) -> Found<(u32, &'a Subnet)> {
         let mut found: Vec<(u32, &Subnet)> = Vec::new();
         let mut problems = Vec::new();
@@ -36,7 +36,11 @@ impl<'a> Catalog<'a> {
             .chain(&spec.subnet_names)
             .filter(|name| !name.is_empty())
             .map(|name| self.subnet_by_name(name));
-        for (position, subnet) in (0..).zip(by_id.chain(by_name)) {
+        let by_tags = spec
+            .subnet_selector
+            .iter()
+            .flat_map(|s| self.subnets_by_tags(s));
+        for (position, subnet) in (0..).zip(by_id.chain(by_name).chain(by_tags)) {
             match subnet {
                 Ok(subnet) if found.iter().any(|(_, known)| known.id == subnet.id) => {}
                 Ok(subnet) => found.push((position, subnet)),
@@ -46,13 +50,28 @@ impl<'a> Catalog<'a> {
         Found { found, problems }
     }
 
+    /// Every one that matches, by ID.
+    fn subnets_by_tags(&self, selector: &TagSelector) -> Vec<Result<&'a Subnet, Trouble>> {
+        let vpc = self.vpc;
+        let all = self.snapshot.subnets.values();
+        let mut found: Vec<_> = all
+            .filter(|one| selector.matches(&one.tags))
+            .map(Ok)
+            .collect();
+        if found.is_empty() {
+            let message = format!("{vpc} has no subnet with the tags {selector} of subnetSelector");
+            found.push(Err((reason::SUBNET_NOT_FOUND, message, true)));
+        }
+        found
+    }
+
     fn subnet_by_name(&self, name: &str) -> Result<&'a Subnet, Trouble> {
         let vpc = self.vpc;
         let mut named = self
             .snapshot
             .subnets
             .values()
-            .filter(|subnet| subnet.name.as_deref() == Some(name));
+            .filter(|subnet| is_named(&subnet.tags, name));
         match (named.next(), named.next()) {
             (None, _) => Err((
                 reason::SUBNET_NOT_FOUND,
@@ -92,6 +111,18 @@ impl<'a> Catalog<'a> {
                 Err(problem) => problems.push(problem),
             }
         }
+        if let Some(selector) = &spec.security_group_selector {
+            let all = self.snapshot.groups.iter();
+            let mut matching = all.filter(|one| selector.matches(&one.tags)).peekable();
+            if matching.peek().is_none() {
+                let vpc = self.vpc;
+                let message = format!(
+                    "{vpc} has no security group with the tags {selector} of securityGroupSelector"
+                );
+                problems.push((reason::SECURITY_GROUP_NOT_FOUND, message, true));
+            }
+            found.extend(matching.map(|group| group.id.clone()));
+        }
         // A group that is missing is not left out: the interface would be open, or closed, by chance.
         let found = if problems.is_empty() {
             found.into_iter().collect()
@@ -108,9 +139,7 @@ impl<'a> Catalog<'a> {
         if let Some(group) = groups.iter().find(|group| group.name == name) {
             return Ok(group);
         }
-        let mut tagged = groups
-            .iter()
-            .filter(|group| group.tag_name.as_deref() == Some(name));
+        let mut tagged = groups.iter().filter(|group| is_named(&group.tags, name));
         match (tagged.next(), tagged.next()) {
             (None, _) => Err((
                 reason::SECURITY_GROUP_NOT_FOUND,
@@ -129,3 +158,12 @@ impl<'a> Catalog<'a> {
         }
     }
 }
+
+/// Whether the tag `Name` says so.
+fn is_named(tags: &BTreeMap<String, String>, name: &str) -> bool {
+    tags.get(mark::peer::TAG_NAME)
+        .is_some_and(|value| value == name)
+}
+
+#[cfg(test)]
+mod tests;

@@ -131,7 +131,7 @@ fn summary(situation: Situation<'_>, counts: &NodeEniStatus) -> (bool, &'static 
         return (false, problem.reason, text);
     }
     if counts.nodes == 0 {
-        let text = "no node has the labels of nodeSelector";
+        let text = "no node has the labels that nodeSelector and nodeSelectorExpressions ask for";
         return (false, reason::NO_MATCHING_NODES, text.to_owned());
     }
     let progress = format!(

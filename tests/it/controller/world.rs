@@ -167,6 +167,15 @@ impl Running {
         self.call("DeleteNetworkInterface", "NetworkInterfaceId", id);
     }
 
+    /// Somebody gives a resource a tag.
+    pub(super) fn tag(&self, resource: impl std::fmt::Display, key: &str, value: &str) {
+        let request = Request::new("CreateTags")
+            .with("ResourceId.1", resource)
+            .with("Tag.1.Key", key)
+            .with("Tag.1.Value", value);
+        self.door.world().call(&request, Timestamp::now()).unwrap();
+    }
+
     /// Where an interface is attached.
     pub(super) fn index_of(&self, id: &EniId) -> Option<u32> {
         let world = self.door.world();

@@ -141,7 +141,7 @@ pub(super) fn subnet(call: Call, from: &types::Subnet) -> Result<Subnet, Error> 
             .available_ip_address_count()
             .and_then(|count| u32::try_from(count).ok())
             .unwrap_or(0),
-        name: name_tag(from.tags()),
+        tags: from.tags().iter().filter_map(tag).collect(),
     })
 }
 
@@ -149,7 +149,7 @@ pub(super) fn group(call: Call, from: &types::SecurityGroup) -> Result<Group, Er
     Ok(Group {
         id: from.group_id().ok_or(missing(call, "groupId"))?.into(),
         name: from.group_name().unwrap_or_default().to_owned(),
-        tag_name: name_tag(from.tags()),
+        tags: from.tags().iter().filter_map(tag).collect(),
     })
 }
 
@@ -189,11 +189,6 @@ fn tag(from: &types::Tag) -> Option<(String, String)> {
         from.key()?.to_owned(),
         from.value().unwrap_or_default().to_owned(),
     ))
-}
-
-fn name_tag(tags: &[types::Tag]) -> Option<String> {
-    let name = tags.iter().find(|tag| tag.key() == Some("Name"))?;
-    name.value().map(ToOwned::to_owned)
 }
 
 fn single(text: &str) -> Option<IpNet> {
