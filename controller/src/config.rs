@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use eniway_api::VpcId;
+use jiff::Timestamp;
 
 /// Gives nodes the network interfaces that NodeENI objects ask for.
 #[derive(Clone, Debug, Parser)]
@@ -85,6 +86,8 @@ pub struct Config {
     /// Clocks that only tests change.
     #[arg(skip)]
     pub timing: Timing,
+    #[arg(skip = Timestamp::now as fn() -> Timestamp)]
+    pub wall: fn() -> Timestamp,
 }
 
 /// How long things take, and how often they happen.
@@ -143,6 +146,7 @@ impl Config {
             no_throttle: true,
             kubeconfig: None,
             timing: Timing::default(),
+            wall: Timestamp::now,
         }
     }
 }

@@ -12,6 +12,7 @@ use std::{
 
 use eniway_api::{InstanceId, NodeEniAttachment, VpcId};
 use eniway_ec2::{Ec2, Snapshot};
+use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
 use crate::{
@@ -33,9 +34,10 @@ use crate::{
 pub(crate) type Tallies = BTreeMap<String, BTreeMap<String, NodeTally>>;
 
 pub(crate) struct Controller {
+    begun: Instant,
     pub(crate) config: Config,
     pub(crate) cluster: Cluster,
-    pub(crate) kubernetes: Kubernetes,
+    pub(crate) kubernetes: Arc<dyn Kubernetes>,
     pub(crate) ec2: Box<dyn Ec2>,
     pub(crate) metrics: Metrics,
     pub(crate) leadership: Arc<watch::Sender<Leadership>>,
@@ -60,12 +62,13 @@ impl Controller {
     pub(crate) fn new(
         config: Config,
         cluster: Cluster,
-        kubernetes: Kubernetes,
+        kubernetes: Arc<dyn Kubernetes>,
         ec2: Box<dyn Ec2>,
         metrics: Metrics,
         notices: mpsc::Sender<Notice>,
     ) -> Self {
         Self {
+            begun: tokio::time::Instant::now().into_std(),
             vpc: Mutex::new(config.vpc_id.clone()),
             snapshot: RwLock::new(Snapshot::new(config.timing.grace)),
             config,
@@ -88,6 +91,11 @@ impl Controller {
 
     pub(crate) fn now(&self) -> Instant {
         tokio::time::Instant::now().into_std()
+    }
+
+    /// The time that people and other machines read.
+    pub(crate) fn wall(&self) -> Timestamp {
+        (self.config.wall)()
     }
 
     pub(crate) fn cache(&self) -> MutexGuard<'_, Cache> {
@@ -151,7 +159,7 @@ impl Controller {
     /// A number from 0 to 1, so that not all come back at once.
     pub(crate) fn jitter(&self, salt: &str, now: Instant) -> f64 {
         let mut hasher = DefaultHasher::new();
-        (salt, now).hash(&mut hasher);
+        (salt, &self.config.identity, now - self.begun).hash(&mut hasher);
         (hasher.finish() >> 11) as f64 / (1_u64 << 53) as f64
     }
 

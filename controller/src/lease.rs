@@ -13,6 +13,7 @@ use std::{
 };
 
 use eniway_api::mark;
+use jiff::Timestamp;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -43,10 +44,11 @@ pub struct Lost {
 }
 
 pub(crate) struct Election {
-    kubernetes: Kubernetes,
+    kubernetes: Arc<dyn Kubernetes>,
     namespace: String,
     identity: String,
     timing: Timing,
+    wall: fn() -> Timestamp,
     leadership: Arc<watch::Sender<Leadership>>,
     /// The lease as it was last seen to change, and when that was.
     seen: Option<(Lease, Instant)>,
@@ -54,7 +56,7 @@ pub(crate) struct Election {
 
 impl Election {
     pub(crate) fn new(
-        kubernetes: Kubernetes,
+        kubernetes: Arc<dyn Kubernetes>,
         config: &Config,
         leadership: Arc<watch::Sender<Leadership>>,
     ) -> Self {
@@ -63,6 +65,7 @@ impl Election {
             namespace: config.namespace.clone(),
             identity: config.identity.clone(),
             timing: config.timing,
+            wall: config.wall,
             leadership,
             seen: None,
         }
@@ -122,6 +125,7 @@ impl Election {
                 current.as_ref(),
                 Some(&self.identity),
                 self.timing.lease,
+                (self.wall)(),
             )
             .await?;
         self.seen = Some((lease, begun));
@@ -162,7 +166,14 @@ impl Election {
         let name = mark::LEASE_CONTROLLER;
         let given = self
             .kubernetes
-            .write_lease(&self.namespace, name, Some(lease), None, duration)
+            .write_lease(
+                &self.namespace,
+                name,
+                Some(lease),
+                None,
+                duration,
+                (self.wall)(),
+            )
             .await;
         match given {
             Ok(_) => info!("Gave the lease back"),

@@ -5,7 +5,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use eniway_controller::{
     config::{Cli, Command, Config, Crds},
-    kubernetes::apply_crds,
+    kubernetes::{ApiServer, apply_crds},
     telemetry::log,
 };
 use eniway_ec2::aws::{Aws, Place};
@@ -27,6 +27,7 @@ async fn main() -> anyhow::Result<()> {
 
 async fn run(config: Config) -> anyhow::Result<()> {
     let client = client(config.kubeconfig.as_deref()).await?;
+    let kubernetes = ApiServer::new(client, &config.identity);
     let ec2 = Aws::connect(Place {
         region: config.region.clone(),
         endpoint: config.ec2_endpoint.clone(),
@@ -45,7 +46,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
         }
         stop.cancel();
     });
-    Ok(eniway_controller::run(config, client, ec2, shutdown).await?)
+    Ok(eniway_controller::run(config, kubernetes, ec2, shutdown).await?)
 }
 
 async fn client(kubeconfig: Option<&std::path::Path>) -> anyhow::Result<kube::Client> {

@@ -8,7 +8,6 @@ use std::{
 
 use eniway_api::{Ec2State, NodeEniAttachment, VpcId, mark};
 use futures::future::join_all;
-use jiff::Timestamp;
 use tracing::{Instrument as _, info_span, warn};
 
 use crate::{
@@ -80,7 +79,7 @@ impl Controller {
     fn think(&self, node: &str, vpc: &VpcId, agent: Agent) -> Plan {
         let now = Now {
             monotonic: self.now(),
-            wall: Timestamp::now(),
+            wall: self.wall(),
         };
         // One lock for choosing and promising: two nodes never take the last address together.
         let mut cache = self.cache();
@@ -194,7 +193,7 @@ impl Controller {
         match self.kubernetes.lease(&self.config.namespace, &name).await {
             Ok(None) => Agent::Never,
             Ok(Some(lease)) => match lease.renewed {
-                Some(renewed) if age(renewed, Timestamp::now()) < SILENT => Agent::Alive,
+                Some(renewed) if age(renewed, self.wall()) < SILENT => Agent::Alive,
                 _ => Agent::Silent,
             },
             Err(error) => {

@@ -42,16 +42,16 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// as a crash does.
 pub async fn run(
     config: Config,
-    client: kube::Client,
+    kubernetes: impl Kubernetes,
     ec2: impl Ec2,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
     let metrics = Metrics::default();
-    let kubernetes = Kubernetes::new(client, &config.identity);
+    let kubernetes: Arc<dyn Kubernetes> = Arc::new(kubernetes);
     let mut background = JoinSet::new();
     let server = serve(config.metrics_address, metrics.clone());
     background.spawn(async { server.await.map_err(Error::from) });
-    let Some(cluster) = start(&config, &kubernetes, &shutdown, &mut background).await? else {
+    let Some(cluster) = start(&config, &*kubernetes, &shutdown, &mut background).await? else {
         return Ok(());
     };
     let throttle = if config.no_throttle {
@@ -75,7 +75,7 @@ pub async fn run(
     spawn(&controller, &mut background, notices);
 
     let mut election = Election::new(
-        controller.kubernetes.clone(),
+        Arc::clone(&controller.kubernetes),
         &controller.config,
         Arc::clone(&controller.leadership),
     );
@@ -86,6 +86,7 @@ pub async fn run(
     }
     let mut work = JoinSet::new();
     let result = tokio::select! {
+        biased;
         () = shutdown.cancelled() => Ok(()),
         lost = election.run(), if controller.config.leader_election => Err(Error::from(lost)),
         () = dispatch(&controller, &mut work) => Err(Error::Ended),
@@ -111,7 +112,7 @@ pub async fn run(
 /// Waits until the API server serves our definitions; `None`: told to end before.
 async fn start(
     config: &Config,
-    kubernetes: &Kubernetes,
+    kubernetes: &dyn Kubernetes,
     shutdown: &CancellationToken,
     background: &mut JoinSet<Result<(), Error>>,
 ) -> Result<Option<Cluster>, Error> {
@@ -121,6 +122,7 @@ async fn start(
             kubernetes.cluster_uid().await
         };
         let pause = tokio::select! {
+            biased;
             () = shutdown.cancelled() => return Ok(None),
             Some(Ok(Err(error))) = background.join_next() => return Err(error),
             result = tried => match result {
@@ -144,6 +146,7 @@ async fn dispatch(controller: &Arc<Controller>, work: &mut JoinSet<()>) {
             work.join_next().await;
         }
         tokio::select! {
+            biased;
             node = controller.nodes.next() => {
                 controller.metrics.queue_depth.set(i64::try_from(controller.nodes.len()).unwrap_or(0));
                 let controller = Arc::clone(controller);

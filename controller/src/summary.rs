@@ -8,7 +8,6 @@ use std::{
 
 use eniway_api::{AttachmentSummary, NodeEni, NodeEniStatus, mark};
 use eniway_ec2::Snapshot;
-use jiff::Timestamp;
 use kube::ResourceExt as _;
 use tracing::{debug, info, warn};
 
@@ -117,7 +116,7 @@ impl Controller {
             records: &records,
             other_controller,
             foreign: &foreign,
-            now: Timestamp::now(),
+            now: self.wall(),
         });
         let old = object.status.clone().unwrap_or_default();
         let mut again = None;

@@ -7,7 +7,7 @@ use kube::{
     runtime::events::{Event, EventType},
 };
 
-use super::Kubernetes;
+use super::ApiServer;
 
 /// Something for people to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,9 +21,9 @@ pub struct Notice {
     pub note: String,
 }
 
-impl Kubernetes {
+impl ApiServer {
     /// Tells people what happened to a NodeENI's interface. Events are best effort.
-    pub async fn publish(&self, notice: &Notice) {
+    pub(super) async fn publish(&self, notice: &Notice) {
         let reference = ObjectReference {
             api_version: Some(NodeEni::api_version(&()).into_owned()),
             kind: Some(NodeEni::kind(&()).into_owned()),

@@ -15,20 +15,8 @@ use kube::{
 };
 use tracing::warn;
 
-use super::Kubernetes;
+use super::{ApiServer, Change, Record};
 use crate::desired::{Declared, Node, provider};
-
-/// A change of one kind of object.
-pub(crate) enum Change<T> {
-    /// A whole list begins.
-    Begin,
-    /// The object is so now.
-    Is(T),
-    /// The object is gone.
-    Gone(T),
-    /// The list is whole: what it lacked is gone.
-    Whole,
-}
 
 fn change<T, U>(event: Event<T>, convert: impl FnOnce(T) -> U) -> Change<U> {
     match event {
@@ -52,8 +40,45 @@ where
         })
 }
 
-pub(crate) fn watch_nodes(kubernetes: &Kubernetes) -> impl Stream<Item = Change<Node>> + Send {
-    stream(kubernetes.nodes.clone()).map(|event| change(event, node))
+impl ApiServer {
+    pub(super) fn watch_nodes(&self) -> impl Stream<Item = Change<Node>> + Send + use<> {
+        stream(self.nodes.clone()).map(|event| change(event, node))
+    }
+
+    pub(super) fn watch_node_enis(&self) -> impl Stream<Item = Change<Declared>> + Send + use<> {
+        let api: Api<DeserializeGuard<NodeEni>> = Api::all(self.client.clone());
+        stream(api).map(|event| {
+            change(event, |DeserializeGuard(object)| match object {
+                Ok(node_eni) => Declared::Readable(Arc::new(node_eni)),
+                Err(invalid) => {
+                    let name = invalid.metadata.name.unwrap_or_default();
+                    warn!(name, error = invalid.error, "NodeENI cannot be read");
+                    Declared::Unreadable {
+                        name,
+                        uid: invalid.metadata.uid.unwrap_or_default(),
+                        why: invalid.error,
+                    }
+                }
+            })
+        })
+    }
+
+    pub(super) fn watch_records(&self) -> impl Stream<Item = Change<Record>> + Send + use<> {
+        let api: Api<DeserializeGuard<NodeEniAttachment>> = Api::all(self.client.clone());
+        stream(api).map(|event| {
+            change(event, |guard| match guard.0 {
+                Ok(mut record) => {
+                    record.managed_fields_mut().clear();
+                    Ok(Arc::new(record))
+                }
+                Err(invalid) => {
+                    let name = invalid.metadata.name.unwrap_or_default();
+                    warn!(name, error = invalid.error, "Record cannot be read");
+                    Err(name)
+                }
+            })
+        })
+    }
 }
 
 fn node(node: KubeNode) -> Node {
@@ -64,44 +89,4 @@ fn node(node: KubeNode) -> Node {
         name: node.metadata.name.unwrap_or_default(),
         labels,
     }
-}
-
-pub(crate) fn watch_node_enis(
-    kubernetes: &Kubernetes,
-) -> impl Stream<Item = Change<Declared>> + Send {
-    let api: Api<DeserializeGuard<NodeEni>> = Api::all(kubernetes.client.clone());
-    stream(api).map(|event| {
-        change(event, |DeserializeGuard(object)| match object {
-            Ok(node_eni) => Declared::Readable(Arc::new(node_eni)),
-            Err(invalid) => {
-                let name = invalid.metadata.name.unwrap_or_default();
-                warn!(name, error = invalid.error, "NodeENI cannot be read");
-                Declared::Unreadable {
-                    name,
-                    uid: invalid.metadata.uid.unwrap_or_default(),
-                    why: invalid.error,
-                }
-            }
-        })
-    })
-}
-
-/// A record, or the name of one that cannot be read.
-pub(crate) type Record = Result<Arc<NodeEniAttachment>, String>;
-
-pub(crate) fn watch_records(kubernetes: &Kubernetes) -> impl Stream<Item = Change<Record>> + Send {
-    let api: Api<DeserializeGuard<NodeEniAttachment>> = Api::all(kubernetes.client.clone());
-    stream(api).map(|event| {
-        change(event, |guard| match guard.0 {
-            Ok(mut record) => {
-                record.managed_fields_mut().clear();
-                Ok(Arc::new(record))
-            }
-            Err(invalid) => {
-                let name = invalid.metadata.name.unwrap_or_default();
-                warn!(name, error = invalid.error, "Record cannot be read");
-                Err(name)
-            }
-        })
-    })
 }

@@ -3,7 +3,6 @@
 use std::sync::atomic::Ordering;
 
 use eniway_api::mark;
-use jiff::Timestamp;
 use tracing::{info, warn};
 
 use super::Error;
@@ -27,7 +26,7 @@ pub(super) async fn watch_peer(controller: &Controller) -> Result<(), Error> {
                 Ok(Some(lease)) => {
                     let fresh = lease.renewed.is_some_and(|renewed| {
                         // Four of its lease times: its clock and ours need not agree.
-                        age(renewed, Timestamp::now()) < lease.duration * 4
+                        age(renewed, controller.wall()) < lease.duration * 4
                     });
                     active |= fresh && lease.holder.is_some();
                 }

@@ -1,12 +1,9 @@
 //! The tasks beside the work itself: what they watch makes nodes and NodeENIs due.
 
-use std::{
-    pin::pin,
-    sync::{Arc, atomic::Ordering},
-};
+use std::sync::{Arc, atomic::Ordering};
 
 use eniway_api::conditions::reason;
-use futures::{Stream, StreamExt as _};
+use futures::StreamExt as _;
 use tokio::{sync::mpsc, task::JoinSet};
 use tracing::warn;
 
@@ -14,7 +11,7 @@ use super::{Error, peer::watch_peer};
 use crate::{
     controller::Controller,
     desired::Declared,
-    kubernetes::{self, Change, Notice, watch_node_enis, watch_nodes, watch_records},
+    kubernetes::{self, Change, Notice, Watch},
 };
 
 /// Starts them all. They never end, unless something is broken.
@@ -25,7 +22,7 @@ pub(super) fn spawn(
 ) {
     let c = Arc::clone(controller);
     background.spawn(async move {
-        let stream = watch_nodes(&c.kubernetes);
+        let stream = c.kubernetes.nodes();
         each(stream, &c, |c, change| {
             let concerned = c.cache().take_node(change);
             for node in &concerned {
@@ -36,12 +33,12 @@ pub(super) fn spawn(
     });
     let c = Arc::clone(controller);
     background.spawn(async move {
-        let stream = watch_node_enis(&c.kubernetes);
+        let stream = c.kubernetes.node_enis();
         each(stream, &c, node_eni_changed).await
     });
     let c = Arc::clone(controller);
     background.spawn(async move {
-        let stream = watch_records(&c.kubernetes);
+        let stream = c.kubernetes.records();
         each(stream, &c, record_changed).await
     });
     let c = Arc::clone(controller);
@@ -61,7 +58,7 @@ pub(super) fn spawn(
     });
     let c = Arc::clone(controller);
     background.spawn(async move { watch_peer(&c).await });
-    let kubernetes = controller.kubernetes.clone();
+    let kubernetes = Arc::clone(&controller.kubernetes);
     background.spawn(async move {
         while let Some(notice) = notices.recv().await {
             kubernetes.publish(&notice).await;
@@ -71,11 +68,10 @@ pub(super) fn spawn(
 }
 
 async fn each<T>(
-    stream: impl Stream<Item = Change<T>>,
+    mut stream: Watch<T>,
     controller: &Controller,
     take: impl Fn(&Controller, Change<T>),
 ) -> Result<(), Error> {
-    let mut stream = pin!(stream);
     while let Some(change) = stream.next().await {
         let whole = matches!(change, Change::Whole);
         take(controller, change);

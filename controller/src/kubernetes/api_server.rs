@@ -1,0 +1,168 @@
+//! A real API server, reached by kube.
+
+use std::{sync::Arc, time::Duration};
+
+use eniway_api::{
+    Ec2Status, NodeEni, NodeEniAttachment, NodeEniAttachmentSpec, NodeEniStatus, mark,
+};
+use futures::{StreamExt as _, future::BoxFuture};
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::core::v1::{Namespace, Node as KubeNode},
+    apimachinery::pkg::apis::meta::v1::Condition,
+};
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{ListParams, PatchParams, PostParams},
+    runtime::events::{Recorder, Reporter},
+};
+
+use super::{Answer, Error, Kubernetes, Lease, Notice, Record, Watch, crds};
+use crate::desired::{Declared, Node};
+
+/// A real API server.
+#[derive(Clone)]
+pub struct ApiServer {
+    pub(super) client: Client,
+    pub(super) records: Api<NodeEniAttachment>,
+    pub(super) node_enis: Api<NodeEni>,
+    pub(super) nodes: Api<KubeNode>,
+    pub(super) recorder: Arc<Recorder>,
+}
+
+impl ApiServer {
+    /// Uses `client`; events name `identity` as the instance that reports.
+    #[must_use]
+    pub fn new(client: Client, identity: &str) -> Self {
+        let reporter = Reporter {
+            controller: mark::CONTROLLER.to_owned(),
+            instance: Some(identity.to_owned()),
+        };
+        Self {
+            records: Api::all(client.clone()),
+            node_enis: Api::all(client.clone()),
+            nodes: Api::all(client.clone()),
+            recorder: Arc::new(Recorder::new(client.clone(), reporter)),
+            client,
+        }
+    }
+
+    /// The UID of namespace kube-system, which no two clusters share.
+    async fn cluster_uid(&self) -> Result<String, Error> {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        let namespace = namespaces
+            .get("kube-system")
+            .await
+            .map_err(Error::ClusterUid)?;
+        namespace.uid().ok_or(Error::NoClusterUid)
+    }
+
+    /// Whether the API server serves our definitions.
+    async fn check_schema(&self) -> Result<(), Error> {
+        self.records
+            .list(&ListParams::default().limit(1))
+            .await
+            .map_err(Error::Schema)?;
+        crds::check(&self.client).await
+    }
+}
+
+impl Kubernetes for ApiServer {
+    fn cluster_uid(&self) -> Answer<'_, String> {
+        Box::pin(Self::cluster_uid(self))
+    }
+
+    fn check_schema(&self) -> Answer<'_, ()> {
+        Box::pin(Self::check_schema(self))
+    }
+
+    fn nodes(&self) -> Watch<Node> {
+        self.watch_nodes().boxed()
+    }
+
+    fn node_enis(&self) -> Watch<Declared> {
+        self.watch_node_enis().boxed()
+    }
+
+    fn records(&self) -> Watch<Record> {
+        self.watch_records().boxed()
+    }
+
+    fn write_record<'a>(
+        &'a self,
+        name: &'a str,
+        spec: &'a NodeEniAttachmentSpec,
+    ) -> Answer<'a, (NodeEniAttachment, bool)> {
+        Box::pin(Self::write_record(self, name, spec))
+    }
+
+    fn change_record<'a>(
+        &'a self,
+        record: &'a NodeEniAttachment,
+        spec: &'a NodeEniAttachmentSpec,
+    ) -> Answer<'a, NodeEniAttachment> {
+        Box::pin(Self::change_record(self, record, spec))
+    }
+
+    fn delete_record<'a>(&'a self, record: &'a NodeEniAttachment) -> Answer<'a, ()> {
+        Box::pin(Self::delete_record(self, record))
+    }
+
+    fn report<'a>(
+        &'a self,
+        record: &'a NodeEniAttachment,
+        ec2: &'a Ec2Status,
+        ready: &'a Condition,
+    ) -> Answer<'a, NodeEniAttachment> {
+        Box::pin(Self::report(self, record, ec2, ready))
+    }
+
+    fn drop_finalizer<'a>(&'a self, record: &'a NodeEniAttachment) -> Answer<'a, ()> {
+        Box::pin(Self::drop_finalizer(self, record))
+    }
+
+    fn set_node_eni_finalizer<'a>(&'a self, node_eni: &'a NodeEni, wanted: bool) -> Answer<'a, ()> {
+        Box::pin(Self::set_node_eni_finalizer(self, node_eni, wanted))
+    }
+
+    fn report_node_eni<'a>(
+        &'a self,
+        node_eni: &'a NodeEni,
+        status: &'a NodeEniStatus,
+    ) -> Answer<'a, ()> {
+        Box::pin(Self::report_node_eni(self, node_eni, status))
+    }
+
+    fn publish<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, ()> {
+        Box::pin(Self::publish(self, notice))
+    }
+
+    fn lease<'a>(&'a self, namespace: &'a str, name: &'a str) -> Answer<'a, Option<Lease>> {
+        Box::pin(Self::lease(self, namespace, name))
+    }
+
+    fn write_lease<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+        old: Option<&'a Lease>,
+        holder: Option<&'a str>,
+        duration: Duration,
+        now: Timestamp,
+    ) -> Answer<'a, Lease> {
+        Box::pin(Self::write_lease(
+            self, namespace, name, old, holder, duration, now,
+        ))
+    }
+}
+
+pub(super) fn post() -> PostParams {
+    PostParams {
+        field_manager: Some(mark::CONTROLLER.to_owned()),
+        ..PostParams::default()
+    }
+}
+
+pub(super) fn ours() -> PatchParams {
+    PatchParams::apply(mark::CONTROLLER).force()
+}
