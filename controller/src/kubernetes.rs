@@ -13,9 +13,7 @@ mod watch;
 
 use std::{sync::Arc, time::Duration};
 
-use eniway_api::{
-    Ec2Status, NodeEni, NodeEniAttachment, NodeEniAttachmentSpec, NodeEniStatus,
-};
+use eniway_api::{Ec2Status, NodeEni, NodeEniAttachment, NodeEniAttachmentSpec, NodeEniStatus};
 use futures::{future::BoxFuture, stream::BoxStream};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;

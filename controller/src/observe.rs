@@ -18,10 +18,15 @@ impl Controller {
         let mut leadership = self.leadership.subscribe();
         let mut cycle = 0_u32;
         loop {
-            while !self.leadership.borrow().may_act(self.now()) || !self.cache().is_whole() {
-                tokio::select! {
-                    _ = leadership.changed() => {}
-                    () = tokio::time::sleep(Duration::from_millis(50)) => {}
+            loop {
+                let leads = self.leadership.borrow().may_act(self.now());
+                if leads && self.cache().is_whole() {
+                    break;
+                }
+                if leads {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                } else if leadership.changed().await.is_err() {
+                    return;
                 }
             }
             let period = self.config.timing.whole_read;

@@ -201,10 +201,20 @@ impl<'a> Planner<'a> {
                 });
             }
         }
-        if !self.plan.actions[first..]
-            .iter()
-            .any(|action| matches!(action, Action::DropFinalizer { .. } | Action::Report { .. }))
-        {
+        // What moves on at once is told of when it stands: each write costs the API server as much
+        // as all of the planning. What was reported already, or is gone, needs no second word.
+        let told = self.plan.actions[first..].iter().any(|action| {
+            matches!(
+                action,
+                Action::DropFinalizer { .. }
+                    | Action::Report { .. }
+                    | Action::Create { .. }
+                    | Action::Attach { .. }
+                    | Action::Detach { .. }
+                    | Action::Delete { .. }
+            )
+        });
+        if !told {
             self.report(record, enis.first().copied(), note);
         }
     }

@@ -70,6 +70,7 @@ impl<K: Ord + Clone> Queue<K> {
                 None => self.changed.notified().await,
                 Some(at) => {
                     tokio::select! {
+                        biased;
                         () = tokio::time::sleep_until(at.into()) => {}
                         () = self.changed.notified() => {}
                     }

@@ -1,6 +1,7 @@
 //! The whole controller against a real API server and the simulated EC2. Needs root.
 
 mod faults;
+mod floor;
 mod kill;
 mod lifecycle;
 mod neighbours;

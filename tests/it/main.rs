@@ -18,3 +18,4 @@ mod fabric;
 mod guard;
 mod lab;
 mod planner;
+mod simulation;

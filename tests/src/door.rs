@@ -1,7 +1,7 @@
 //! The simulator's model behind the controller's EC2 door, without HTTP and without the AWS client.
 //!
 //! Mutations go through the simulated API, with its faults, limits and counters; reads are counted
-//! and can fail there, and then show the truth.
+//! and can fail there, and then show what readers see by now.
 
 use std::{
     collections::BTreeMap,
@@ -42,6 +42,8 @@ pub struct Here {
 #[derive(Clone, Debug)]
 pub enum Clock {
     Real,
+    /// As a function says, such as tokio's paused clock.
+    Given(fn() -> Timestamp),
     /// Stands still until it is set.
     Manual(Arc<Mutex<Timestamp>>),
 }
@@ -51,6 +53,7 @@ impl Place for Here {
         let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
         let now = match &self.clock {
             Clock::Real => Timestamp::now(),
+            Clock::Given(clock) => clock(),
             Clock::Manual(now) => *now.lock().unwrap_or_else(PoisonError::into_inner),
         };
         world.advance(now);
@@ -192,7 +195,7 @@ impl<P: Place> Ec2 for Door<P> {
                 Instances::Of(vpc) => found.vpc.as_str() == vpc.as_str(),
                 Instances::These(ids) => ids.iter().any(|id| id.as_str() == found.id.as_str()),
             };
-            world.instances().filter(asked).map(instance).collect()
+            world.seen_instances().filter(asked).map(instance).collect()
         }))
     }
 
@@ -211,7 +214,11 @@ impl<P: Place> Ec2 for Door<P> {
                 Interfaces::OfRecords(uids) => tagged(found, mark::TAG_ATTACHMENT, uids),
                 Interfaces::These(ids) => ids.iter().any(|id| id.as_str() == found.id.as_str()),
             };
-            world.interfaces().filter(asked).map(interface).collect()
+            world
+                .seen_interfaces()
+                .filter(asked)
+                .map(interface)
+                .collect()
         }))
     }
 

@@ -1,9 +1,9 @@
 //! Decides which records nothing wants any more, and whose instance must be asked for.
 
-use eniway_api::NodeEniAttachment;
+use eniway_api::{NodeEniAttachment, conditions::reason};
 use kube::ResourceExt as _;
 
-use super::{Declared, Desired, Inputs, Node, selects};
+use super::{Declared, Desired, Inputs, Node, Problem, selects};
 
 /// Whether Kubernetes dropped or replaced the record's node, and EC2 has not said that the instance
 /// ends.
@@ -56,10 +56,18 @@ pub(super) fn unwanted(
     let undecided = desired
         .problems
         .iter()
-        .any(|problem| problem.node_eni == spec.node_eni.uid);
+        .any(|problem| problem.node_eni == spec.node_eni.uid && !is_decision(problem));
     let wished = desired
         .wishes
         .iter()
         .any(|wish| wish.record == record.name_any());
     (!undecided && !wished).then_some("the NodeENI names another subnet")
+}
+
+/// Whether the problem is known for good: what the NodeENI names is not for this node.
+fn is_decision(problem: &Problem) -> bool {
+    matches!(
+        problem.reason,
+        reason::SUBNET_IN_OTHER_ZONE | reason::NO_SUBNET_IN_ZONE
+    )
 }

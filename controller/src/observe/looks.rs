@@ -43,6 +43,7 @@ impl Looks {
         loop {
             let quiet = tokio::time::Instant::now() + idle;
             tokio::select! {
+                biased;
                 () = tokio::time::sleep_until(quiet.min(latest)) => break,
                 () = self.changed.notified() => {}
             }

@@ -3,6 +3,7 @@
 //! No input, no output, no clock: time is an argument of every call and must not run backwards.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -209,6 +210,11 @@ impl World {
         self.interfaces.values()
     }
 
+    /// Every interface as readers of the API see it.
+    pub fn seen_interfaces(&self) -> impl Iterator<Item = &Interface> {
+        self.interfaces.seen().values().map(Arc::as_ref)
+    }
+
     #[must_use]
     pub fn interface(&self, id: &EniId) -> Option<&Interface> {
         self.interfaces.get(id)
@@ -217,6 +223,11 @@ impl World {
     /// Every instance as it is now, terminated ones too until they are forgotten.
     pub fn instances(&self) -> impl Iterator<Item = &Instance> {
         self.instances.values()
+    }
+
+    /// Every instance as readers of the API see it.
+    pub fn seen_instances(&self) -> impl Iterator<Item = &Instance> {
+        self.instances.seen().values().map(Arc::as_ref)
     }
 
     #[must_use]

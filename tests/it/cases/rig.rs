@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use ec2_sim::{GroupId, GroupSpec, Interface, SubnetId, SubnetSpec};
 use eniway_api::mark;
-use eniway_controller::Config;
+use eniway_controller::{Config, kubernetes::ApiServer};
 use eniway_tests::door::Door;
 use lab::{Lab, NodeConfig, NodeKind, wait};
 use serde_json::{Value, json};
@@ -56,8 +56,12 @@ impl Rig {
         let mut node = AgentNode::in_lab(lab);
         let shutdown = CancellationToken::new();
         let door = Door::of(node.lab.ec2().clone());
-        let controller =
-            eniway_controller::run(Config::embedded("test"), client, door, shutdown.clone());
+        let controller = eniway_controller::run(
+            Config::embedded("test"),
+            ApiServer::new(client, "test"),
+            door,
+            shutdown.clone(),
+        );
         runtime.spawn(async {
             controller
                 .await

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use eniway_controller::{Config, config::Timing};
+use eniway_controller::{Config, config::Timing, kubernetes::ApiServer};
 use kube::Client;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -79,7 +79,8 @@ impl Running {
         ec2: impl eniway_ec2::Ec2,
     ) -> Controller {
         let shutdown = CancellationToken::new();
-        let run = eniway_controller::run(config, client, ec2, shutdown.clone());
+        let kubernetes = ApiServer::new(client, &config.identity);
+        let run = eniway_controller::run(config, kubernetes, ec2, shutdown.clone());
         Controller {
             task: tokio::spawn(run),
             shutdown,

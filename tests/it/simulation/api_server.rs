@@ -1,0 +1,514 @@
+//! An API server in a few maps: versions and conflicts, finalizers, and watches that lag and start anew.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use eniway_api::{
+    Ec2Status, NodeEni, NodeEniAttachment, NodeEniAttachmentSpec, NodeEniStatus, NodeStatus, mark,
+};
+use eniway_controller::{
+    desired::{Declared, Node},
+    kubernetes::{Answer, Change, Error, Kubernetes, Lease, Notice, Record, Watch, holding},
+};
+use futures::{StreamExt as _, future::BoxFuture, stream};
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::coordination::v1::Lease as KubeLease,
+    apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference, Time},
+};
+use kube::{ResourceExt, core::Status};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::{
+    clock,
+    weather::{Fate, Weather},
+};
+
+/// The server, as one process reaches it.
+#[derive(Clone)]
+pub(super) struct ApiServer {
+    store: Arc<Mutex<Store>>,
+    weather: Weather,
+}
+
+#[derive(Default)]
+pub(super) struct Store {
+    version: u64,
+    nodes: BTreeMap<String, Node>,
+    node_enis: BTreeMap<String, NodeEni>,
+    records: BTreeMap<String, NodeEniAttachment>,
+    leases: BTreeMap<String, KubeLease>,
+    node_watches: Vec<UnboundedSender<Change<Node>>>,
+    node_eni_watches: Vec<UnboundedSender<Change<Declared>>>,
+    record_watches: Vec<UnboundedSender<Change<Record>>>,
+}
+
+fn refusal(code: u16) -> kube::Error {
+    kube::Error::Api(Status::failure("by the model", "").with_code(code).boxed())
+}
+
+fn tell<T: Clone>(watches: &mut Vec<UnboundedSender<Change<T>>>, change: &Change<T>) {
+    watches.retain(|watch| watch.send(change.clone()).is_ok());
+}
+
+fn readable(record: &NodeEniAttachment) -> Record {
+    Ok(Arc::new(record.clone()))
+}
+
+fn declared(node_eni: &NodeEni) -> Declared {
+    Declared::Readable(Arc::new(node_eni.clone()))
+}
+
+impl Store {
+    fn next(&mut self) -> String {
+        self.version += 1;
+        self.version.to_string()
+    }
+
+    pub(super) fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values()
+    }
+
+    pub(super) fn node_enis(&self) -> impl Iterator<Item = &NodeEni> {
+        self.node_enis.values()
+    }
+
+    pub(super) fn records(&self) -> impl Iterator<Item = &NodeEniAttachment> {
+        self.records.values()
+    }
+
+    /// How often an object was written, leases left out.
+    pub(super) fn writes(&self) -> u64 {
+        self.version
+    }
+
+    pub(super) fn holder(&self) -> Option<String> {
+        let lease = self.leases.get(mark::LEASE_CONTROLLER)?;
+        lease.spec.as_ref()?.holder_identity.clone()
+    }
+
+    pub(super) fn put_node(&mut self, node: Node) {
+        self.version += 1;
+        tell(&mut self.node_watches, &Change::Is(node.clone()));
+        self.nodes.insert(node.name.clone(), node);
+    }
+
+    pub(super) fn remove_node(&mut self, name: &str) {
+        if let Some(node) = self.nodes.remove(name) {
+            self.version += 1;
+            tell(&mut self.node_watches, &Change::Gone(node));
+        }
+    }
+
+    /// What a user applies: a new object, or another spec for an old one.
+    pub(super) fn wish(&mut self, mut node_eni: NodeEni) {
+        let version = self.next();
+        let name = node_eni.name_any();
+        if let Some(old) = self.node_enis.get(&name) {
+            let spec = node_eni.spec;
+            node_eni = old.clone();
+            node_eni.spec = spec;
+            node_eni.metadata.generation = old.metadata.generation.map(|g| g + 1);
+        } else {
+            node_eni.metadata.uid = Some(format!("node-eni-{version}"));
+            node_eni.metadata.generation = Some(1);
+        }
+        node_eni.metadata.resource_version = Some(version);
+        self.put_node_eni(node_eni);
+    }
+
+    pub(super) fn unwish(&mut self, name: &str) {
+        if let Some(mut node_eni) = self.node_enis.get(name).cloned() {
+            node_eni.metadata.resource_version = Some(self.next());
+            node_eni.metadata.deletion_timestamp = Some(Time(clock::wall()));
+            self.put_node_eni(node_eni);
+        }
+    }
+
+    /// An object that is marked and that nobody keeps is gone.
+    fn put_node_eni(&mut self, node_eni: NodeEni) {
+        let name = node_eni.name_any();
+        let kept =
+            node_eni.metadata.deletion_timestamp.is_none() || !node_eni.finalizers().is_empty();
+        if kept {
+            tell(&mut self.node_eni_watches, &Change::Is(declared(&node_eni)));
+            self.node_enis.insert(name, node_eni);
+            return;
+        }
+        self.node_enis.remove(&name);
+        tell(
+            &mut self.node_eni_watches,
+            &Change::Gone(declared(&node_eni)),
+        );
+        // The garbage collector marks what the object owned.
+        let owned: Vec<_> = self
+            .records
+            .values()
+            .filter(|record| Some(&record.spec.node_eni.uid) == node_eni.metadata.uid.as_ref())
+            .map(ResourceExt::name_any)
+            .collect();
+        for record in owned {
+            self.mark_record(&record);
+        }
+    }
+
+    fn mark_record(&mut self, name: &str) {
+        if let Some(mut record) = self.records.get(name).cloned()
+            && record.metadata.deletion_timestamp.is_none()
+        {
+            record.metadata.deletion_timestamp = Some(Time(clock::wall()));
+            self.put_record(record);
+        }
+    }
+
+    fn put_record(&mut self, mut record: NodeEniAttachment) -> NodeEniAttachment {
+        record.metadata.resource_version = Some(self.next());
+        let kept = record.metadata.deletion_timestamp.is_none() || !record.finalizers().is_empty();
+        let change = if kept {
+            self.records.insert(record.name_any(), record.clone());
+            Change::Is(readable(&record))
+        } else {
+            self.records.remove(&record.name_any());
+            Change::Gone(readable(&record))
+        };
+        tell(&mut self.record_watches, &change);
+        record
+    }
+
+    /// What the node's agent says of a record.
+    pub(super) fn put_node_status(&mut self, name: &str, node: NodeStatus) {
+        if let Some(mut record) = self.records.get(name).cloned() {
+            record.status.get_or_insert_default().node = Some(node);
+            self.put_record(record);
+        }
+    }
+
+    pub(super) fn put_lease(&mut self, name: &str, holder: &str) {
+        let duration = Duration::from_secs(60);
+        let lease = holding(None, name, Some(holder), duration, clock::wall());
+        self.leases.insert(name.to_owned(), lease);
+    }
+}
+
+impl ApiServer {
+    pub(super) fn new(weather: &Weather) -> Self {
+        Self {
+            store: Arc::default(),
+            weather: weather.clone(),
+        }
+    }
+
+    pub(super) fn store(&self) -> MutexGuard<'_, Store> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Carries a write out, unless the weather has it otherwise.
+    async fn write<T>(
+        &self,
+        work: impl FnOnce(&mut Store) -> Result<T, kube::Error>,
+    ) -> Result<T, kube::Error> {
+        let (fate, delay) = self.weather.fate();
+        tokio::time::sleep(delay / 2).await;
+        if fate == Fate::Refused {
+            return Err(refusal(503));
+        }
+        let result = work(&mut self.store());
+        tokio::time::sleep(delay / 2).await;
+        if fate == Fate::Lost {
+            return Err(refusal(500));
+        }
+        result
+    }
+
+    /// A watch of what `list` lists and `register` tells of; it lags, repeats itself and starts anew.
+    fn watch<T: Clone + Send + 'static>(
+        &self,
+        list: fn(&Store) -> Vec<T>,
+        register: fn(&mut Store) -> &mut Vec<UnboundedSender<Change<T>>>,
+    ) -> Watch<T> {
+        type Source<T> = (ApiServer, Option<UnboundedReceiver<Change<T>>>);
+        let source: Source<T> = (self.clone(), None);
+        let batches = stream::unfold(source, move |(server, receiver)| async move {
+            let broken = server.weather.once_in(60);
+            let Some(mut receiver) = receiver.filter(|_| !broken) else {
+                tokio::time::sleep(server.weather.lag()).await;
+                let (sender, receiver) = unbounded_channel();
+                let mut batch = vec![Change::Begin];
+                {
+                    let mut store = server.store();
+                    batch.extend(list(&store).into_iter().map(Change::Is));
+                    register(&mut store).push(sender);
+                }
+                batch.push(Change::Whole);
+                return Some((batch, (server, Some(receiver))));
+            };
+            let change = receiver.recv().await?;
+            tokio::time::sleep(server.weather.lag()).await;
+            let twice = server.weather.once_in(20) && matches!(change, Change::Is(_));
+            let batch = if twice {
+                vec![change.clone(), change]
+            } else {
+                vec![change]
+            };
+            Some((batch, (server, Some(receiver))))
+        });
+        batches.flat_map(stream::iter).boxed()
+    }
+}
+
+/// The version of a lease after one more write.
+fn wrote(old: Option<&KubeLease>) -> String {
+    let version = old.and_then(ResourceExt::resource_version);
+    let version = version.and_then(|version| version.parse::<u64>().ok());
+    (version.unwrap_or(0) + 1).to_string()
+}
+
+fn found<'a>(
+    store: &'a Store,
+    record: &NodeEniAttachment,
+) -> Result<&'a NodeEniAttachment, kube::Error> {
+    let stored = store
+        .records
+        .get(&record.name_any())
+        .ok_or_else(|| refusal(404))?;
+    if stored.uid() == record.uid() {
+        Ok(stored)
+    } else {
+        Err(refusal(409))
+    }
+}
+
+impl Kubernetes for ApiServer {
+    fn cluster_uid(&self) -> Answer<'_, String> {
+        Box::pin(async { Ok("cluster-uid".to_owned()) })
+    }
+
+    fn check_schema(&self) -> Answer<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn nodes(&self) -> Watch<Node> {
+        self.watch(
+            |store| store.nodes.values().cloned().collect(),
+            |store| &mut store.node_watches,
+        )
+    }
+
+    fn node_enis(&self) -> Watch<Declared> {
+        self.watch(
+            |store| store.node_enis.values().map(declared).collect(),
+            |store| &mut store.node_eni_watches,
+        )
+    }
+
+    fn records(&self) -> Watch<Record> {
+        self.watch(
+            |store| store.records.values().map(readable).collect(),
+            |store| &mut store.record_watches,
+        )
+    }
+
+    fn write_record<'a>(
+        &'a self,
+        name: &'a str,
+        spec: &'a NodeEniAttachmentSpec,
+    ) -> Answer<'a, (NodeEniAttachment, bool)> {
+        Box::pin(async move {
+            let written = self.write(|store| {
+                if let Some(record) = store.records.get(name) {
+                    return Ok((record.clone(), false));
+                }
+                let mut record = NodeEniAttachment::new(name, spec.clone());
+                record.metadata.uid = Some(format!("record-{}", store.version + 1));
+                record.metadata.generation = Some(1);
+                record.metadata.creation_timestamp = Some(Time(clock::wall()));
+                record.metadata.finalizers = Some(vec![mark::FINALIZER_ATTACHMENT.to_owned()]);
+                record.metadata.owner_references = Some(vec![OwnerReference {
+                    uid: spec.node_eni.uid.clone(),
+                    ..OwnerReference::default()
+                }]);
+                Ok((store.put_record(record), true))
+            });
+            written.await.map_err(|source| Error::WriteRecord {
+                name: name.to_owned(),
+                source,
+            })
+        })
+    }
+
+    fn change_record<'a>(
+        &'a self,
+        record: &'a NodeEniAttachment,
+        spec: &'a NodeEniAttachmentSpec,
+    ) -> Answer<'a, NodeEniAttachment> {
+        Box::pin(async move {
+            let written = self.write(|store| {
+                let mut stored = found(store, record)?.clone();
+                if stored.resource_version() != record.resource_version() {
+                    return Err(refusal(409));
+                }
+                stored.spec = spec.clone();
+                stored.metadata.generation = stored.metadata.generation.map(|g| g + 1);
+                Ok(store.put_record(stored))
+            });
+            written.await.map_err(|source| Error::ChangeRecord {
+                name: record.name_any(),
+                source,
+            })
+        })
+    }
+
+    fn delete_record<'a>(&'a self, record: &'a NodeEniAttachment) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let written = self.write(|store| {
+                let name = found(store, record)?.name_any();
+                store.mark_record(&name);
+                Ok(())
+            });
+            written.await.map_err(|source| Error::DeleteRecord {
+                name: record.name_any(),
+                source,
+            })
+        })
+    }
+
+    fn report<'a>(
+        &'a self,
+        record: &'a NodeEniAttachment,
+        ec2: &'a Ec2Status,
+        ready: &'a Condition,
+    ) -> Answer<'a, NodeEniAttachment> {
+        Box::pin(async move {
+            let written = self.write(|store| {
+                let mut stored = found(store, record)?.clone();
+                let status = stored.status.get_or_insert_default();
+                status.ec2 = Some(ec2.clone());
+                status.conditions = vec![ready.clone()];
+                Ok(store.put_record(stored))
+            });
+            written.await.map_err(|source| Error::Report {
+                name: record.name_any(),
+                source,
+            })
+        })
+    }
+
+    fn drop_finalizer<'a>(&'a self, record: &'a NodeEniAttachment) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let written = self.write(|store| {
+                let mut stored = match found(store, record) {
+                    Ok(stored) => stored.clone(),
+                    Err(_) => return Ok(()),
+                };
+                if stored.resource_version() != record.resource_version() {
+                    return Err(refusal(409));
+                }
+                let kept = stored.finalizers_mut();
+                kept.retain(|finalizer| finalizer != mark::FINALIZER_ATTACHMENT);
+                store.put_record(stored);
+                Ok(())
+            });
+            written.await.map_err(|source| Error::DropFinalizer {
+                name: record.name_any(),
+                source,
+            })
+        })
+    }
+
+    fn set_node_eni_finalizer<'a>(&'a self, node_eni: &'a NodeEni, wanted: bool) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let name = node_eni.name_any();
+            let written = self.write(|store| {
+                let Some(mut stored) = store.node_enis.get(&name).cloned() else {
+                    return if wanted { Err(refusal(404)) } else { Ok(()) };
+                };
+                if stored.resource_version() != node_eni.resource_version() {
+                    return Err(refusal(409));
+                }
+                let kept = stored.finalizers_mut();
+                kept.retain(|finalizer| finalizer != mark::FINALIZER_NODE_ENI);
+                if wanted {
+                    kept.push(mark::FINALIZER_NODE_ENI.to_owned());
+                }
+                stored.metadata.resource_version = Some(store.next());
+                store.put_node_eni(stored);
+                Ok(())
+            });
+            written.await.map_err(|source| Error::NodeEniFinalizer {
+                name: node_eni.name_any(),
+                source,
+            })
+        })
+    }
+
+    fn report_node_eni<'a>(
+        &'a self,
+        node_eni: &'a NodeEni,
+        status: &'a NodeEniStatus,
+    ) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let name = node_eni.name_any();
+            let written = self.write(|store| {
+                let stored = store.node_enis.get(&name).cloned();
+                let mut stored = stored.ok_or_else(|| refusal(404))?;
+                if stored.uid() != node_eni.uid() {
+                    return Err(refusal(409));
+                }
+                stored.status = Some(status.clone());
+                stored.metadata.resource_version = Some(store.next());
+                store.put_node_eni(stored);
+                Ok(())
+            });
+            written.await.map_err(|source| Error::NodeEniStatus {
+                name: node_eni.name_any(),
+                source,
+            })
+        })
+    }
+
+    fn publish<'a>(&'a self, _: &'a Notice) -> BoxFuture<'a, ()> {
+        Box::pin(async {})
+    }
+
+    fn lease<'a>(&'a self, _: &'a str, name: &'a str) -> Answer<'a, Option<Lease>> {
+        Box::pin(async move {
+            let read = self.write(|store| Ok(store.leases.get(name).cloned().map(Lease::from)));
+            read.await.map_err(|source| Error::ReadLease {
+                name: name.to_owned(),
+                source,
+            })
+        })
+    }
+
+    fn write_lease<'a>(
+        &'a self,
+        _: &'a str,
+        name: &'a str,
+        old: Option<&'a Lease>,
+        holder: Option<&'a str>,
+        duration: Duration,
+        now: Timestamp,
+    ) -> Answer<'a, Lease> {
+        Box::pin(async move {
+            let mut object = holding(old, name, holder, duration, now);
+            let written = self.write(|store| {
+                let stored = store.leases.get(name);
+                let same =
+                    stored.and_then(ResourceExt::resource_version) == object.resource_version();
+                if !same {
+                    return Err(refusal(409));
+                }
+                object.metadata.resource_version = Some(wrote(store.leases.get(name)));
+                store.leases.insert(name.to_owned(), object.clone());
+                Ok(Lease::from(object))
+            });
+            written.await.map_err(|source| Error::WriteLease {
+                name: name.to_owned(),
+                source,
+            })
+        })
+    }
+}

@@ -1,0 +1,262 @@
+//! What users, operators and Amazon do to a cluster, in an order that the seed decides.
+
+use std::time::Duration;
+
+use ec2_sim::{InstanceState, Request, Response};
+use eniway_api::{SubnetPolicy, mark};
+
+use super::cluster::{
+    CONTROLLERS, Cluster, NODE_ENIS, NODES, SUBNETS, instance_id, node, node_eni, subnet,
+};
+
+/// What has become of the nodes so far.
+pub(super) struct Chaos {
+    nodes: Vec<State>,
+    log: Vec<String>,
+}
+
+#[derive(Clone, Copy)]
+struct State {
+    life: usize,
+    labelled: bool,
+    registered: bool,
+}
+
+impl Chaos {
+    pub(super) fn new() -> Self {
+        let state = State {
+            life: 0,
+            labelled: true,
+            registered: true,
+        };
+        Self {
+            nodes: vec![state; NODES],
+            log: Vec::new(),
+        }
+    }
+
+    /// One thing after another until `steps` have happened; then the weather turns and all that
+    /// stopped is started again.
+    pub(super) async fn rage(&mut self, cluster: &mut Cluster, steps: usize) {
+        for number in 0..NODE_ENIS {
+            if cluster.weather.below(3) > 0 {
+                self.wish(cluster, number);
+            }
+        }
+        for _ in 0..steps {
+            let pause = u64::try_from(cluster.weather.below(30_000)).unwrap();
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            self.step(cluster);
+        }
+        cluster.weather.calm();
+        cluster.door.world().clear_faults();
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        self.mend(cluster);
+    }
+
+    /// What happened, for who reads a failure.
+    pub(super) fn log(&self) -> String {
+        self.log.join("\n")
+    }
+
+    fn note(&mut self, cluster: &Cluster, what: String) {
+        let at = cluster
+            .now()
+            .duration_since(super::clock::epoch())
+            .as_secs_f64();
+        self.log.push(format!("{at:8.3} s  {what}"));
+    }
+
+    fn step(&mut self, cluster: &mut Cluster) {
+        let number = cluster.weather.below(NODES);
+        match cluster.weather.below(17) {
+            0..3 => {
+                let wish = cluster.weather.below(NODE_ENIS);
+                self.wish(cluster, wish);
+            }
+            3 => {
+                let name = format!("n{}", cluster.weather.below(NODE_ENIS));
+                self.note(cluster, format!("NodeENI {name} is deleted"));
+                cluster.api.store().unwish(&name);
+            }
+            4..6 => self.label(cluster, number),
+            6 => self.terminate(cluster, number),
+            7 => self.replace(cluster, number),
+            8..10 => self.power(cluster, number),
+            10..12 => self.tamper(cluster),
+            12 => self.foreign(cluster, number),
+            13..16 => {
+                let which = cluster.weather.below(CONTROLLERS);
+                let dead = cluster.weather.below(3) > 0;
+                self.note(cluster, format!("controller-{which} ends, dead: {dead}"));
+                cluster.end(which, dead);
+            }
+            _ => {
+                self.note(cluster, "the controllers that ended start".to_owned());
+                cluster.start();
+            }
+        }
+    }
+
+    fn wish(&mut self, cluster: &Cluster, number: usize) {
+        let policy = if cluster.weather.below(2) == 0 {
+            SubnetPolicy::MatchZone
+        } else {
+            SubnetPolicy::All
+        };
+        let first = cluster.weather.below(SUBNETS);
+        let count = 1 + cluster.weather.below(SUBNETS);
+        let subnets: Vec<_> = (0..count).map(|n| (first + n) % SUBNETS).collect();
+        self.note(
+            cluster,
+            format!("NodeENI n{number} wants {subnets:?}, {policy:?}"),
+        );
+        cluster.api.store().wish(node_eni(number, &subnets, policy));
+    }
+
+    fn label(&mut self, cluster: &Cluster, number: usize) {
+        let state = &mut self.nodes[number];
+        if !state.registered {
+            return;
+        }
+        state.labelled = !state.labelled;
+        let State { life, labelled, .. } = *state;
+        cluster.api.store().put_node(node(number, life, labelled));
+        self.note(cluster, format!("node{number} has the label: {labelled}"));
+    }
+
+    /// The instance ends; its node goes then, or later.
+    fn terminate(&mut self, cluster: &Cluster, number: usize) {
+        let id = instance_id(number, self.nodes[number].life);
+        self.note(cluster, format!("{id} is terminated"));
+        cluster.by_hand(&Request::new("TerminateInstances").with("InstanceId.1", &id));
+        if cluster.weather.below(2) == 0 {
+            self.unregister(cluster, number);
+        }
+    }
+
+    fn unregister(&mut self, cluster: &Cluster, number: usize) {
+        self.note(cluster, format!("node{number} is deleted"));
+        self.nodes[number].registered = false;
+        cluster
+            .api
+            .store()
+            .remove_node(&super::cluster::node_name(number));
+    }
+
+    /// Another instance takes the node's name, once the old one has ended.
+    fn replace(&mut self, cluster: &Cluster, number: usize) {
+        let id = instance_id(number, self.nodes[number].life);
+        let lives = cluster.state(&id).is_some_and(|state| {
+            !matches!(
+                state,
+                InstanceState::Terminated | InstanceState::ShuttingDown
+            )
+        });
+        if lives {
+            return;
+        }
+        let state = &mut self.nodes[number];
+        state.life += 1;
+        state.registered = true;
+        let State { life, labelled, .. } = *state;
+        cluster.launch(number, life);
+        cluster.api.store().put_node(node(number, life, labelled));
+        self.note(
+            cluster,
+            format!("{} is node{number} now", instance_id(number, life)),
+        );
+    }
+
+    fn power(&mut self, cluster: &Cluster, number: usize) {
+        let id = instance_id(number, self.nodes[number].life);
+        let action = match cluster.state(&id) {
+            Some(InstanceState::Running) => "StopInstances",
+            Some(InstanceState::Stopped) => "StartInstances",
+            _ => return,
+        };
+        self.note(cluster, format!("{action} {id}"));
+        cluster.by_hand(&Request::new(action).with("InstanceId.1", &id));
+    }
+
+    /// Somebody detaches one of our interfaces, and perhaps deletes it.
+    fn tamper(&mut self, cluster: &Cluster) {
+        let ours: Vec<_> = {
+            let world = cluster.door.world();
+            let marked = world
+                .interfaces()
+                .filter(|eni| eni.tags.contains_key(mark::TAG_ATTACHMENT));
+            marked
+                .map(|eni| {
+                    (
+                        eni.id.clone(),
+                        eni.attachment.as_ref().map(|a| a.id.clone()),
+                    )
+                })
+                .collect()
+        };
+        if ours.is_empty() {
+            return;
+        }
+        let (id, attachment) = ours[cluster.weather.below(ours.len())].clone();
+        match attachment {
+            Some(attachment) => {
+                self.note(cluster, format!("{id} is detached by hand"));
+                let detach =
+                    Request::new("DetachNetworkInterface").with("AttachmentId", &attachment);
+                cluster.by_hand(&detach.with("Force", true));
+            }
+            None => {
+                self.note(cluster, format!("{id} is deleted by hand"));
+                cluster.by_hand(
+                    &Request::new("DeleteNetworkInterface").with("NetworkInterfaceId", &id),
+                );
+            }
+        }
+    }
+
+    /// Somebody attaches an interface of their own.
+    fn foreign(&mut self, cluster: &mut Cluster, number: usize) {
+        if cluster.others.len() >= NODES {
+            return;
+        }
+        let create = Request::new("CreateNetworkInterface").with("SubnetId", subnet(number % 2));
+        let created = cluster.by_hand(&create);
+        let created = created
+            .as_ref()
+            .and_then(|created| Response::first(created, "networkInterfaceId"));
+        let Some(id) = created.map(ToOwned::to_owned) else {
+            return;
+        };
+        let instance = instance_id(number, self.nodes[number].life);
+        let attach = Request::new("AttachNetworkInterface")
+            .with("NetworkInterfaceId", &id)
+            .with("InstanceId", &instance)
+            .with("DeviceIndex", 1 + cluster.weather.below(4));
+        let attached = cluster.by_hand(&attach).is_some();
+        self.note(
+            cluster,
+            format!("{id} of somebody else; on {instance}: {attached}"),
+        );
+        let id = ec2_sim::EniId::parse(&id).unwrap();
+        cluster.others.insert(id, attached.then_some(instance));
+    }
+
+    /// Everything that was interrupted goes on: processes, instances, nodes.
+    fn mend(&mut self, cluster: &mut Cluster) {
+        self.note(cluster, "calm".to_owned());
+        cluster.start();
+        for number in 0..NODES {
+            let id = instance_id(number, self.nodes[number].life);
+            match cluster.state(&id) {
+                Some(InstanceState::Stopped | InstanceState::Stopping) => {
+                    self.power(cluster, number);
+                }
+                Some(InstanceState::Terminated | InstanceState::ShuttingDown) | None => {
+                    self.unregister(cluster, number);
+                }
+                Some(InstanceState::Pending | InstanceState::Running) => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! A cluster whose controllers are the real ones, and whose servers and nodes are models.
+
+use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
+
+use ec2_sim::{
+    EniId, InstanceState, Request, Settings, World,
+    spec::{GroupSpec, InstanceSpec, SubnetSpec, VpcSpec, WorldSpec},
+};
+use eniway_api::{NodeEni, NodeEniSpec, SubnetPolicy, mark};
+use eniway_controller::{
+    Config,
+    desired::{Node, Provider},
+};
+use eniway_tests::door::{Clock, Door};
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    agents::{agents, renew},
+    api_server::ApiServer,
+    clock,
+    ec2::{Crimes, Sabotage, Seat},
+    weather::Weather,
+};
+
+/// Subnets 0 and 2 are in zone a, 1 and 3 in zone b; so are the nodes.
+pub(super) const SUBNETS: usize = 4;
+pub(super) const NODES: usize = 4;
+pub(super) const NODE_ENIS: usize = 3;
+/// More controllers than one would do by mistake.
+pub(super) const CONTROLLERS: usize = 2;
+
+pub(super) struct Cluster {
+    pub(super) api: ApiServer,
+    pub(super) door: Door,
+    pub(super) weather: Weather,
+    pub(super) crimes: Crimes,
+    sabotage: Option<Sabotage>,
+    controllers: Vec<Option<Running>>,
+    agents: [JoinHandle<()>; 2],
+    /// Interfaces of somebody else, by ID, with the instance that they are on.
+    pub(super) others: BTreeMap<EniId, Option<String>>,
+}
+
+struct Running {
+    task: JoinHandle<Result<(), eniway_controller::Error>>,
+    shutdown: CancellationToken,
+}
+
+pub(super) fn zone(number: usize) -> &'static str {
+    if number.is_multiple_of(2) { "a" } else { "b" }
+}
+
+pub(super) fn subnet(number: usize) -> String {
+    format!("subnet-{number:08x}")
+}
+
+pub(super) fn node_name(number: usize) -> String {
+    format!("node{number}")
+}
+
+fn world(seed: u64, weather: &Weather) -> World {
+    let subnets = (0..SUBNETS).map(|number| SubnetSpec {
+        id: Some(ec2_sim::SubnetId::parse(&subnet(number)).unwrap()),
+        vpc: None,
+        zone: zone(number).to_owned(),
+        cidr: {
+            let third = u8::try_from(number).unwrap();
+            ipnet::Ipv4Net::new(Ipv4Addr::new(10, 0, third, 0), 24).unwrap()
+        },
+        ipv6_cidr: None,
+        tags: BTreeMap::new(),
+    });
+    let instances = (0..NODES).map(|number| instance(number, 0));
+    let milliseconds = |most: u64| {
+        let most = usize::try_from(most).unwrap();
+        Duration::from_millis(u64::try_from(weather.below(most)).unwrap())
+    };
+    WorldSpec {
+        seed,
+        settings: Settings {
+            attach_ms: milliseconds(6_000),
+            detach_ms: milliseconds(6_000),
+            stop_ms: milliseconds(20_000),
+            start_ms: milliseconds(20_000),
+            terminate_ms: milliseconds(20_000),
+            read_lag_ms: milliseconds(5_000),
+            fresh_eni_hidden_ms: milliseconds(2_000),
+            forget_ms: Duration::from_secs(300),
+            ..Settings::default()
+        },
+        vpcs: vec![VpcSpec {
+            id: Some(ec2_sim::VpcId::parse("vpc-00000001").unwrap()),
+            cidr: "10.0.0.0/16".parse().unwrap(),
+            ipv6_cidr: None,
+            tags: BTreeMap::new(),
+        }],
+        subnets: subnets.collect(),
+        security_groups: vec![GroupSpec {
+            id: Some(ec2_sim::GroupId::parse("sg-00000001").unwrap()),
+            name: "multus".to_owned(),
+            vpc: None,
+            tags: BTreeMap::new(),
+        }],
+        instances: instances.collect(),
+        ..WorldSpec::default()
+    }
+    .build(clock::epoch())
+    .unwrap()
+}
+
+/// The instance of a node; a replaced one has a higher `life`.
+pub(super) fn instance_id(number: usize, life: usize) -> String {
+    format!("i-{life:04x}{number:04x}")
+}
+
+fn instance(number: usize, life: usize) -> InstanceSpec {
+    let subnet = ec2_sim::SubnetId::parse(&subnet(number % 2)).unwrap();
+    let mut instance = InstanceSpec::new("m5.4xlarge", &subnet);
+    instance.id = Some(ec2_sim::InstanceId::parse(&instance_id(number, life)).unwrap());
+    instance
+}
+
+/// The node as its kubelet registers it.
+pub(super) fn node(number: usize, life: usize, labelled: bool) -> Node {
+    let label = ("ng".to_owned(), "multi".to_owned());
+    Node {
+        name: node_name(number),
+        labels: labelled.then_some(label).into_iter().collect(),
+        provider: Provider::Instance(instance_id(number, life).as_str().into()),
+    }
+}
+
+/// What a user applies.
+pub(super) fn node_eni(number: usize, subnets: &[usize], policy: SubnetPolicy) -> NodeEni {
+    let spec = NodeEniSpec {
+        node_selector: BTreeMap::from([("ng".to_owned(), "multi".to_owned())]),
+        subnet_ids: subnets
+            .iter()
+            .map(|number| subnet(*number).into())
+            .collect(),
+        subnet_policy: Some(policy),
+        security_group_names: vec!["multus".to_owned()],
+        source_dest_check: Some(number.is_multiple_of(2)),
+        ..NodeEniSpec::default()
+    };
+    NodeEni::new(&format!("n{number}"), spec)
+}
+
+impl Cluster {
+    /// A cluster in rough weather, in which nothing has happened yet.
+    pub(super) fn new(seed: u64, sabotage: Option<Sabotage>) -> Self {
+        clock::begin();
+        let weather = Weather::new(seed);
+        let api = ApiServer::new(&weather);
+        let door = Door::new(world(seed, &weather), Clock::Given(clock::wall));
+        for number in 0..NODES {
+            api.store().put_node(node(number, 0, true));
+        }
+        let agents = [
+            tokio::spawn(agents(api.clone(), door.clone(), weather.clone())),
+            tokio::spawn(renew(api.clone(), door.clone())),
+        ];
+        let mut cluster = Self {
+            api,
+            door,
+            weather,
+            crimes: Crimes::default(),
+            sabotage,
+            controllers: (0..CONTROLLERS).map(|_| None).collect(),
+            agents,
+            others: BTreeMap::new(),
+        };
+        cluster.start();
+        cluster
+    }
+
+    /// Starts the controllers that do not run.
+    pub(super) fn start(&mut self) {
+        for number in 0..CONTROLLERS {
+            let ended = self.controllers[number]
+                .as_ref()
+                .is_none_or(|running| running.task.is_finished());
+            if !ended {
+                continue;
+            }
+            let identity = format!("controller-{number}");
+            let seat = Seat {
+                identity: identity.clone(),
+                door: self.door.clone(),
+                api: self.api.clone(),
+                weather: self.weather.clone(),
+                crimes: self.crimes.clone(),
+                sabotage: self.sabotage,
+            };
+            let config = Config {
+                leader_election: true,
+                identity,
+                no_throttle: false,
+                wall: clock::wall,
+                ..Config::embedded("simulated")
+            };
+            let shutdown = CancellationToken::new();
+            let run = eniway_controller::run(config, self.api.clone(), seat, shutdown.clone());
+            let task = tokio::spawn(run);
+            self.controllers[number] = Some(Running { task, shutdown });
+        }
+    }
+
+    /// Ends a controller dead, or as SIGTERM does.
+    pub(super) fn end(&mut self, number: usize, dead: bool) {
+        if let Some(running) = &self.controllers[number] {
+            if dead {
+                running.task.abort();
+            } else {
+                running.shutdown.cancel();
+            }
+        }
+    }
+
+    /// A call by hand; one that EC2 refuses is a hand that came too late.
+    pub(super) fn by_hand(&self, request: &Request) -> Option<ec2_sim::Response> {
+        self.door.world().call(request, clock::wall()).ok()
+    }
+
+    /// Runs another instance.
+    pub(super) fn launch(&self, number: usize, life: usize) {
+        let mut world = self.door.world();
+        world
+            .add_instance(instance(number, life), clock::wall())
+            .unwrap();
+    }
+
+    pub(super) fn state(&self, instance: &str) -> Option<InstanceState> {
+        let world = self.door.world();
+        let found = world
+            .instances()
+            .find(|found| found.id.as_str() == instance);
+        found.map(|found| found.state)
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        clock::wall()
+    }
+
+    /// How often EC2 was told to change something, and how often a record or a NodeENI was written.
+    pub(super) fn deeds(&self) -> (u64, u64) {
+        let world = self.door.world();
+        let changes = world
+            .counters()
+            .iter()
+            .filter(|(action, _)| !action.starts_with("Describe"));
+        let calls = changes.flat_map(|(_, codes)| codes.values()).sum();
+        (calls, self.api.store().writes())
+    }
+
+    /// All records and interfaces, for who reads a failure.
+    pub(super) fn tell(&self) -> String {
+        let mut lines = Vec::new();
+        for record in self.api.store().records() {
+            let status = record.status.clone().unwrap_or_default();
+            let says: Vec<_> = status
+                .conditions
+                .iter()
+                .map(|c| format!("{} {}", c.reason, c.message))
+                .collect();
+            lines.push(format!(
+                "{} {} on {} in {}: {:?} {:?} {says:?}",
+                record.name_any(),
+                record.uid().unwrap_or_default(),
+                record.spec.instance_id,
+                record.spec.subnet_id,
+                record.metadata.deletion_timestamp.is_some(),
+                status.ec2.map(|ec2| (ec2.state, ec2.eni_id, ec2.attempt)),
+            ));
+        }
+        for eni in self.door.world().interfaces() {
+            let at = eni
+                .attachment
+                .as_ref()
+                .map(|a| (a.instance.to_string(), a.slot.index));
+            lines.push(format!(
+                "{} in {} at {at:?} for {:?}",
+                eni.id,
+                eni.subnet,
+                eni.tags.get(mark::TAG_ATTACHMENT)
+            ));
+        }
+        lines.join("\n")
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for running in self.controllers.iter().flatten() {
+            running.task.abort();
+        }
+        for agent in &self.agents {
+            agent.abort();
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! EC2, as one controller reaches it: with the weather in between, and the laws that every call must
+//! keep.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use eniway_api::{AttachmentId, EniId, VpcId, mark};
+use eniway_ec2::{
+    Answer, Call, Change, Ec2, Eni, Error, Group, Instance, InstanceType, Instances, Interfaces,
+    NewAttachment, NewEni, Subnet,
+};
+use eniway_tests::door::Door;
+use kube::ResourceExt as _;
+
+use super::{
+    api_server::ApiServer,
+    weather::{Fate, Weather},
+};
+
+/// What was done that must never be.
+#[derive(Clone, Default)]
+pub(super) struct Crimes(Arc<Mutex<BTreeSet<String>>>);
+
+impl Crimes {
+    pub(super) fn note(&self, crime: String) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(crime);
+    }
+
+    pub(super) fn all(&self) -> BTreeSet<String> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+/// EC2 for one controller.
+#[derive(Clone)]
+pub(super) struct Seat {
+    pub(super) identity: String,
+    pub(super) door: Door,
+    pub(super) api: ApiServer,
+    pub(super) weather: Weather,
+    pub(super) crimes: Crimes,
+    /// Breaks a rule on purpose, to see that it is found.
+    pub(super) sabotage: Option<Sabotage>,
+}
+
+/// A rule that a controller could have forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sabotage {
+    /// Every create has a token of its own.
+    NewToken,
+    /// Interfaces are created without tags.
+    NoTags,
+    /// A look by ID says "gone" of everything that is young.
+    AbsentIsGone,
+}
+
+impl Seat {
+    /// Lets the weather decide over a call.
+    async fn send<'a, T>(&self, call: Call, answer: Answer<'a, T>) -> Result<T, Error> {
+        let (fate, delay) = self.weather.fate();
+        let lost = || Error::Unreachable {
+            call,
+            source: "the weather is rough".into(),
+        };
+        tokio::time::sleep(delay / 2).await;
+        if fate == Fate::Refused {
+            return Err(lost());
+        }
+        let answer = answer.await;
+        tokio::time::sleep(delay / 2).await;
+        if fate == Fate::Lost {
+            Err(lost())
+        } else {
+            answer
+        }
+    }
+
+    /// Who calls must lead, as everybody can read.
+    fn leads(&self, call: Call) {
+        let holder = self.api.store().holder();
+        if holder.is_some_and(|holder| holder != self.identity) {
+            self.crimes.note(format!("{call} by who does not lead"));
+        }
+    }
+
+    /// What is called for must be ours.
+    fn ours(&self, call: Call, eni: &ec2_sim::Interface) {
+        if !eni.tags.contains_key(mark::TAG_CLUSTER_UID) {
+            self.crimes
+                .note(format!("{call} of an interface of somebody else"));
+        }
+    }
+
+    /// What is taken away must not be wanted: its record is marked or gone, or another interface has
+    /// taken its place.
+    fn unwanted(&self, call: Call, eni: &ec2_sim::Interface) {
+        let Some(uid) = eni.tags.get(mark::TAG_ATTACHMENT) else {
+            return;
+        };
+        let store = self.api.store();
+        let wanted = store.records().any(|record| {
+            let chosen = record.status.as_ref().and_then(|s| s.ec2.as_ref());
+            let chosen = chosen.and_then(|ec2| ec2.eni_id.as_ref());
+            record.uid().as_ref() == Some(uid)
+                && record.metadata.deletion_timestamp.is_none()
+                && chosen.is_some_and(|id| id.as_str() == eni.id.as_str())
+        });
+        if wanted {
+            self.crimes
+                .note(format!("{call} of an interface that is wanted"));
+        }
+    }
+
+    fn judge(&self, call: Call, eni: &EniId, takes_away: bool) {
+        self.leads(call);
+        let world = self.door.world();
+        let found = world
+            .interfaces()
+            .find(|known| known.id.as_str() == eni.as_str());
+        if let Some(found) = found.cloned() {
+            drop(world);
+            self.ours(call, &found);
+            if takes_away {
+                self.unwanted(call, &found);
+            }
+        }
+    }
+}
+
+impl Ec2 for Seat {
+    fn instances<'a>(&'a self, which: &'a Instances) -> Answer<'a, Vec<Instance>> {
+        Box::pin(self.send(Call::DescribeInstances, self.door.instances(which)))
+    }
+
+    fn interfaces<'a>(&'a self, which: &'a Interfaces) -> Answer<'a, Vec<Eni>> {
+        Box::pin(async move {
+            let call = Call::DescribeNetworkInterfaces;
+            let mut found = self.send(call, self.door.interfaces(which)).await?;
+            if self.sabotage == Some(Sabotage::AbsentIsGone)
+                && matches!(which, Interfaces::These(_))
+            {
+                found.clear();
+            }
+            Ok(found)
+        })
+    }
+
+    fn subnets<'a>(&'a self, vpc: &'a VpcId) -> Answer<'a, Vec<Subnet>> {
+        Box::pin(self.send(Call::DescribeSubnets, self.door.subnets(vpc)))
+    }
+
+    fn groups<'a>(&'a self, vpc: &'a VpcId) -> Answer<'a, Vec<Group>> {
+        Box::pin(self.send(Call::DescribeSecurityGroups, self.door.groups(vpc)))
+    }
+
+    fn instance_types<'a>(&'a self, names: &'a [String]) -> Answer<'a, Vec<InstanceType>> {
+        Box::pin(self.send(Call::DescribeInstanceTypes, self.door.instance_types(names)))
+    }
+
+    fn create<'a>(&'a self, new: &'a NewEni) -> Answer<'a, Eni> {
+        Box::pin(async move {
+            let call = Call::CreateNetworkInterface;
+            self.leads(call);
+            let mut new = new.clone();
+            match self.sabotage {
+                Some(Sabotage::NewToken) => {
+                    new.client_token = format!("token-{}", self.weather.below(usize::MAX));
+                }
+                Some(Sabotage::NoTags) => new.tags.clear(),
+                Some(Sabotage::AbsentIsGone) | None => {}
+            }
+            self.send(call, Ec2::create(&self.door, &new)).await
+        })
+    }
+
+    fn attach<'a>(&'a self, new: &'a NewAttachment) -> Answer<'a, AttachmentId> {
+        Box::pin(async move {
+            let call = Call::AttachNetworkInterface;
+            self.judge(call, &new.eni, false);
+            self.send(call, self.door.attach(new)).await
+        })
+    }
+
+    fn modify<'a>(&'a self, eni: &'a EniId, change: &'a Change) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let call = Call::ModifyNetworkInterfaceAttribute;
+            self.judge(call, eni, false);
+            self.send(call, Ec2::modify(&self.door, eni, change)).await
+        })
+    }
+
+    fn detach<'a>(&'a self, attachment: &'a AttachmentId, force: bool) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let call = Call::DetachNetworkInterface;
+            let eni = {
+                let world = self.door.world();
+                let tied = |eni: &&ec2_sim::Interface| {
+                    let tie = eni.attachment.as_ref();
+                    tie.is_some_and(|tie| tie.id.as_str() == attachment.as_str())
+                };
+                world.interfaces().find(tied).map(|eni| eni.id.clone())
+            };
+            if let Some(eni) = eni {
+                self.judge(call, &eni.as_str().into(), true);
+            }
+            self.send(call, self.door.detach(attachment, force)).await
+        })
+    }
+
+    fn delete<'a>(&'a self, eni: &'a EniId) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let call = Call::DeleteNetworkInterface;
+            self.judge(call, eni, true);
+            self.send(call, self.door.delete(eni)).await
+        })
+    }
+}

@@ -1,0 +1,129 @@
+//! What must hold once it is calm, worked out anew from what users said and what Amazon has.
+
+use std::collections::BTreeSet;
+
+use ec2_sim::InstanceState;
+use eniway_api::{NodeEni, SubnetPolicy, mark};
+use eniway_controller::desired::Node;
+use kube::ResourceExt as _;
+
+use super::cluster::{Cluster, SUBNETS, subnet, zone};
+
+/// One interface of ours: for which NodeENI, on which instance, in which subnet.
+type Place = (String, String, String);
+
+/// Every law that is broken now.
+pub(super) fn broken(cluster: &Cluster) -> Vec<String> {
+    let mut broken: Vec<String> = cluster.crimes.all().into_iter().collect();
+    let places = places(cluster, &mut broken);
+    let nodes: Vec<Node> = cluster.api.store().nodes().cloned().collect();
+    let node_enis: Vec<NodeEni> = cluster.api.store().node_enis().cloned().collect();
+    let mut expected = BTreeSet::new();
+    for node_eni in &node_enis {
+        if node_eni.metadata.deletion_timestamp.is_some() {
+            broken.push(format!("{} is still being deleted", node_eni.name_any()));
+        }
+        for node in nodes.iter().filter(|node| !node.labels.is_empty()) {
+            let id = node.instance().unwrap().to_string();
+            if cluster.state(&id) == Some(InstanceState::Running) {
+                expect(&mut expected, node_eni, &id, &places);
+            }
+        }
+    }
+    for lacks in expected.difference(&places) {
+        broken.push(format!("lacks {lacks:?}"));
+    }
+    for extra in places.difference(&expected) {
+        broken.push(format!("nobody wants {extra:?}"));
+    }
+    let records = cluster.api.store().records().count();
+    if records != expected.len() {
+        broken.push(format!(
+            "{records} records for {} interfaces",
+            expected.len()
+        ));
+    }
+    others(cluster, &mut broken);
+    broken
+}
+
+/// What the NodeENI asks for on the instance. MatchZone leaves a choice: what was chosen counts, if
+/// it is one of those that may be.
+fn expect(
+    expected: &mut BTreeSet<Place>,
+    node_eni: &NodeEni,
+    instance: &str,
+    places: &BTreeSet<Place>,
+) {
+    let name = node_eni.name_any();
+    let number = usize::from_str_radix(&instance[6..], 16).unwrap();
+    let here: Vec<Place> = (0..SUBNETS)
+        .filter(|n| zone(*n) == zone(number))
+        .filter(|n| {
+            let listed = &node_eni.spec.subnet_ids;
+            listed.iter().any(|id| id.as_str() == subnet(*n))
+        })
+        .map(|n| (name.clone(), instance.to_owned(), subnet(n)))
+        .collect();
+    if node_eni.spec.subnet_policy == Some(SubnetPolicy::MatchZone) {
+        let chosen = here.iter().find(|place| places.contains(*place));
+        expected.extend(chosen.or(here.first()).cloned());
+    } else {
+        expected.extend(here);
+    }
+}
+
+/// Where our interfaces are; one that is nowhere, or twice at one place, is a leak.
+fn places(cluster: &Cluster, broken: &mut Vec<String>) -> BTreeSet<Place> {
+    let mut places = BTreeSet::new();
+    let world = cluster.door.world();
+    for eni in world.interfaces().filter(|eni| !is_primary(eni)) {
+        if cluster.others.contains_key(&eni.id) {
+            continue;
+        }
+        let Some(name) = eni.tags.get(mark::peer::TAG_NODE_ENI) else {
+            broken.push(format!("{} has no tags", eni.id));
+            continue;
+        };
+        match &eni.attachment {
+            None => broken.push(format!("{} is attached to nothing", eni.id)),
+            Some(attachment) => {
+                let place = (
+                    name.clone(),
+                    attachment.instance.to_string(),
+                    eni.subnet.to_string(),
+                );
+                if !places.insert(place) {
+                    broken.push(format!("{} is there twice", eni.id));
+                }
+            }
+        }
+    }
+    places
+}
+
+fn is_primary(eni: &ec2_sim::Interface) -> bool {
+    let slot = eni.attachment.as_ref().map(|attachment| attachment.slot);
+    slot.is_some_and(|slot| (slot.card, slot.index) == (0, 0))
+}
+
+/// What is not ours is as its owner left it, or as its instance's end left it.
+fn others(cluster: &Cluster, broken: &mut Vec<String>) {
+    let world = cluster.door.world();
+    for (id, instance) in &cluster.others {
+        let now = world.interface(id).map(|eni| eni.attachment.as_ref());
+        let at = now
+            .flatten()
+            .map(|attachment| attachment.instance.to_string());
+        let gone = |id: &String| {
+            let found = world.instances().find(|found| found.id.as_str() == id);
+            found.is_none_or(|found| found.state == InstanceState::Terminated)
+        };
+        let as_left = now.is_some() && at == *instance;
+        if !as_left && !instance.as_ref().is_some_and(gone) {
+            broken.push(format!(
+                "{id} of somebody else was on {instance:?} and is on {at:?}"
+            ));
+        }
+    }
+}
