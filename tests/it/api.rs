@@ -4,6 +4,8 @@ use std::fs;
 
 use lab::{Config, Lab};
 
+use crate::agent_node::established;
+
 /// A NodeENI whose spec is valid but for what `spec` adds or replaces, one `key: value` a line.
 fn manifest(name: &str, spec: &str) -> String {
     let said = |key: &str| spec.lines().any(|line| line.starts_with(key));
@@ -179,12 +181,7 @@ fn a_records_identity_never_changes(lab: &Lab) {
 fn lab_with_crds() -> Lab {
     let lab = Lab::start(Config::control_plane_only(), &|line| eprintln!("{line}")).unwrap();
     lab.apply(&eniway_api::crds::yaml().unwrap()).unwrap();
-    lab.kubectl(&[
-        "wait",
-        "--for=condition=Established",
-        "crd/nodeenis.networking.k8s.aws",
-        "crd/nodeeniattachments.networking.k8s.aws",
-    ])
-    .unwrap();
+    established(&lab, "nodeenis.networking.k8s.aws");
+    established(&lab, "nodeeniattachments.networking.k8s.aws");
     lab
 }

@@ -13,6 +13,13 @@ fn start(config: Config) -> Lab {
         .expect("needs root and the programs of lab::requirements")
 }
 
+#[test]
+fn the_programs_of_kubernetes_are_found_or_built() {
+    lab::binaries::Binaries::from_environment(None)
+        .build_all(&|line| println!("   {line}"))
+        .unwrap();
+}
+
 /// Needs root.
 #[test]
 fn an_api_server_answers_on_the_host_and_inside() {

@@ -19,6 +19,8 @@ pub(crate) enum Need {
     Rust,
     /// Static binaries.
     Musl,
+    /// The program that judges dependencies.
+    Deny,
     /// Root, for namespaces and BPF.
     Root,
     /// A kernel that runs the lab's networks and our programs.

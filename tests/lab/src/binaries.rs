@@ -81,6 +81,14 @@ impl Binaries {
         }
     }
 
+    /// Builds what is missing.
+    pub fn build_all(&self, progress: &dyn Fn(&str)) -> Result<(), Error> {
+        for program in Program::ALL {
+            self.locate(program, progress)?;
+        }
+        Ok(())
+    }
+
     /// The path of a program, which is built first if it must be.
     ///
     /// Processes that want the same program take turns, so it is built once.

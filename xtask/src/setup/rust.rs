@@ -1,4 +1,4 @@
-//! Installs the Rust toolchain of rust-toolchain.toml, the musl target and the BPF linker.
+//! Installs the Rust toolchain of rust-toolchain.toml, the musl target, the BPF linker and cargo-deny.
 
 use std::path::Path;
 
@@ -11,6 +11,9 @@ use crate::workspace::{Workspace, has_rustup, musl_target};
 /// Links with rustc's own LLVM, so its version belongs to the toolchain's.
 const BPF_LINKER: &str = "0.10.4";
 
+/// Judges licences and sources of dependencies; `.deny.toml` is written for it.
+const CARGO_DENY: &str = "0.20.2";
+
 /// The components of rust-toolchain.toml, each with a file of it.
 const COMPONENTS: [(&str, &str); 3] = [
     ("clippy", "bin/cargo-clippy"),
@@ -21,10 +24,13 @@ const COMPONENTS: [(&str, &str); 3] = [
 pub(super) fn install(workspace: &Workspace, needs: &[Need]) -> Result<()> {
     if needs.contains(&Need::Rust) {
         toolchain(workspace)?;
-        bpf_linker(workspace)?;
+        program(workspace, "bpf-linker", BPF_LINKER, "about a minute")?;
     }
     if needs.contains(&Need::Musl) {
         musl(workspace)?;
+    }
+    if needs.contains(&Need::Deny) {
+        program(workspace, "cargo-deny", CARGO_DENY, "about three minutes")?;
     }
     Ok(())
 }
@@ -59,17 +65,15 @@ fn toolchain(workspace: &Workspace) -> Result<()> {
     step::run(&format!("installing {}", missing.join(" ")), &mut rustup)
 }
 
-fn bpf_linker(workspace: &Workspace) -> Result<()> {
-    let version = step::output(workspace.command("bpf-linker").arg("--version"));
-    if version.is_some_and(|text| text.split_whitespace().any(|word| word == BPF_LINKER)) {
+/// A program from crates.io, in this very version.
+fn program(workspace: &Workspace, name: &str, version: &str, takes: &str) -> Result<()> {
+    let installed = step::output(workspace.command(name).arg("--version"));
+    if installed.is_some_and(|text| text.split_whitespace().any(|word| word == version)) {
         return Ok(());
     }
-    let crate_name = format!("bpf-linker@{BPF_LINKER}");
+    let crate_name = format!("{name}@{version}");
     let mut install = workspace.cargo(&["install", "--locked", "--force", &crate_name]);
-    step::run(
-        &format!("installing {crate_name} (about a minute)"),
-        &mut install,
-    )
+    step::run(&format!("installing {crate_name} ({takes})"), &mut install)
 }
 
 fn musl(workspace: &Workspace) -> Result<()> {

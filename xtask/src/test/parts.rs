@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::count::{Count, check, tests};
 use crate::demo;
 use crate::setup::Need;
-use crate::workspace::{Workspace, find_program};
+use crate::workspace::Workspace;
 
 /// A part that can be run alone: `cargo xtask test unit`.
 pub(crate) struct Part {
@@ -20,7 +20,7 @@ pub(crate) struct Part {
 }
 
 const NOTHING: &[Need] = &[];
-const LAB: &[Need] = &[Need::Root, Need::Kernel, Need::Lab, Need::Peers];
+const LAB: &[Need] = &[Need::Root, Need::Kernel, Need::Lab, Need::Musl, Need::Peers];
 const STORY: &[Need] = &[Need::Root, Need::Kernel, Need::Lab, Need::Musl];
 
 const fn quick(
@@ -84,7 +84,7 @@ pub(crate) const PARTS: &[Part] = &[
     slow(
         "licences",
         "licences and sources of dependencies, by cargo-deny",
-        NOTHING,
+        &[Need::Deny],
         licences,
     ),
 ];
@@ -144,8 +144,17 @@ fn unit(workspace: &Workspace) -> Result<Count> {
     tests(&mut others(workspace, &["--lib", "--bins"]))
 }
 
-/// One after the other: each test has the machine for itself.
+/// One after the other: each test has the machine for itself. The programs of Kubernetes come first,
+/// because building them takes minutes and is worth a word.
 fn integration(workspace: &Workspace) -> Result<Count> {
+    let programs = "lab::the_programs_of_kubernetes_are_found_or_built";
+    let prepared = check(&mut others(
+        workspace,
+        &["--test", "it", "--", "--exact", programs, "--nocapture"],
+    ))?;
+    if prepared.failed > 0 {
+        return Ok(prepared);
+    }
     tests(&mut others(
         workspace,
         &["--test", "*", "--", "--test-threads=1"],
@@ -166,11 +175,6 @@ fn story(workspace: &Workspace) -> Result<Count> {
     Ok([told, told_again].into_iter().sum())
 }
 
-/// From source cargo-deny takes minutes, so it is not installed for this.
 fn licences(workspace: &Workspace) -> Result<Count> {
-    if find_program("cargo-deny").is_none() {
-        println!("not checked: cargo-deny is not installed (`cargo install cargo-deny --locked`)");
-        return Ok(Count::default());
-    }
     check(&mut workspace.cargo(&["deny", "check", "bans", "licenses", "sources"]))
 }

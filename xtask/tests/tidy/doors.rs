@@ -13,7 +13,7 @@ const DOORS: &[Door] = &[
     Door {
         folders: &["controller", "dataplane-user/src"],
         words: &["aws_sdk_", "aws_config"],
-        open: &["controller/ec2/src/aws"],
+        open: &["controller/ec2/src/aws", "controller/ec2/tests/wire"],
     },
     Door {
         folders: &["controller", "dataplane-user/src"],

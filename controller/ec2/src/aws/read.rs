@@ -1,0 +1,130 @@
+//! What is asked of EC2. A read returns every page.
+
+use aws_sdk_ec2::types::{Filter, InstanceType as AwsInstanceType, Reservation};
+use eniway_api::{EniId, VpcId, mark};
+
+use super::{Aws, failed, parse};
+use crate::{Call, Eni, Error, Group, Instance, InstanceType, Instances, Interfaces, Subnet};
+
+/// The most results that EC2 puts on one page.
+const PAGE: i32 = 1000;
+
+impl Aws {
+    pub(super) async fn instances(&self, which: &Instances) -> Result<Vec<Instance>, Error> {
+        let filter = match which {
+            Instances::Of(vpc) => filter("vpc-id", [vpc.as_str()]),
+            Instances::These(ids) => filter(
+                "instance-id",
+                ids.iter().map(eniway_api::InstanceId::as_str),
+            ),
+        };
+        let call = Call::DescribeInstances;
+        let found = self
+            .client
+            .describe_instances()
+            .filters(filter)
+            .into_paginator()
+            .page_size(PAGE)
+            .items()
+            .send()
+            .try_collect()
+            .await
+            .map_err(|error| failed(call, error))?;
+        found
+            .iter()
+            .flat_map(Reservation::instances)
+            .map(|item| parse::instance(call, item))
+            .collect()
+    }
+
+    pub(super) async fn interfaces(&self, which: &Interfaces) -> Result<Vec<Eni>, Error> {
+        let tag = |key| format!("tag:{key}");
+        let filter = match which {
+            Interfaces::OfCluster(uid) => filter(tag(mark::TAG_CLUSTER_UID), [uid.as_str()]),
+            Interfaces::OfRecords(uids) => {
+                filter(tag(mark::TAG_ATTACHMENT), uids.iter().map(String::as_str))
+            }
+            // A filter, not the parameter: EC2 refuses the whole call when one ID is unknown.
+            Interfaces::These(ids) => filter("network-interface-id", ids.iter().map(EniId::as_str)),
+        };
+        let call = Call::DescribeNetworkInterfaces;
+        let found = self
+            .client
+            .describe_network_interfaces()
+            .filters(filter)
+            .into_paginator()
+            .page_size(PAGE)
+            .items()
+            .send()
+            .try_collect()
+            .await
+            .map_err(|error| failed(call, error))?;
+        found.iter().map(|item| parse::eni(call, item)).collect()
+    }
+
+    pub(super) async fn subnets(&self, vpc: &VpcId) -> Result<Vec<Subnet>, Error> {
+        let call = Call::DescribeSubnets;
+        let found = self
+            .client
+            .describe_subnets()
+            .filters(filter("vpc-id", [vpc.as_str()]))
+            .into_paginator()
+            .page_size(PAGE)
+            .items()
+            .send()
+            .try_collect()
+            .await
+            .map_err(|error| failed(call, error))?;
+        found.iter().map(|item| parse::subnet(call, item)).collect()
+    }
+
+    pub(super) async fn groups(&self, vpc: &VpcId) -> Result<Vec<Group>, Error> {
+        let call = Call::DescribeSecurityGroups;
+        let found = self
+            .client
+            .describe_security_groups()
+            .filters(filter("vpc-id", [vpc.as_str()]))
+            .into_paginator()
+            .page_size(PAGE)
+            .items()
+            .send()
+            .try_collect()
+            .await
+            .map_err(|error| failed(call, error))?;
+        found.iter().map(|item| parse::group(call, item)).collect()
+    }
+
+    pub(super) async fn instance_types(
+        &self,
+        names: &[String],
+    ) -> Result<Vec<InstanceType>, Error> {
+        let call = Call::DescribeInstanceTypes;
+        let mut found = Vec::new();
+        // The API takes at most 100 names.
+        for names in names.chunks(100) {
+            let types = names
+                .iter()
+                .map(|name| AwsInstanceType::from(name.as_str()))
+                .collect();
+            let page = self
+                .client
+                .describe_instance_types()
+                .set_instance_types(Some(types))
+                .send()
+                .await
+                .map_err(|error| failed(call, error))?;
+            for info in page.instance_types() {
+                found.push(parse::instance_type(call, info)?);
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn filter(name: impl Into<String>, values: impl IntoIterator<Item = impl Into<String>>) -> Filter {
+    let values = values.into_iter().map(Into::into).collect();
+    Filter::builder()
+        .name(name)
+        .set_values(Some(values))
+        .build()
+}
