@@ -1,6 +1,7 @@
 //! Carries actions out: the one place that changes anything.
 
 mod notice;
+mod orphans;
 mod refusal;
 
 use std::time::Instant;

@@ -47,6 +47,15 @@ pub enum LogFormat {
     Json,
 }
 
+/// What becomes of orphans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Orphans {
+    /// They are deleted.
+    Delete,
+    /// They are logged and counted.
+    Report,
+}
+
 /// How the controller runs.
 #[derive(Clone, Debug, Args)]
 pub struct Config {
@@ -80,6 +89,15 @@ pub struct Config {
     /// Use no quotas of our own: EC2's refusals alone slow us down.
     #[arg(long, env = "NO_THROTTLE")]
     pub no_throttle: bool,
+    /// What becomes of an interface of this cluster that is idle and that no record owns any more.
+    #[arg(
+        long,
+        env = "ORPHANS",
+        value_enum,
+        ignore_case = true,
+        default_value = "delete"
+    )]
+    pub orphans: Orphans,
     /// A kubeconfig; default: the pod's service account, or KUBECONFIG.
     #[arg(long)]
     pub kubeconfig: Option<PathBuf>,
@@ -144,6 +162,7 @@ impl Config {
             identity: "embedded".to_owned(),
             throttle_fraction: 1.0,
             no_throttle: true,
+            orphans: Orphans::Delete,
             kubeconfig: None,
             timing: Timing::default(),
             wall: Timestamp::now,

@@ -19,6 +19,7 @@ use crate::{
     cache::Cache,
     config::Config,
     desired::{Declared, Node, selects},
+    gc::Suspects,
     kubernetes::{Kubernetes, Notice},
     lease::Leadership,
     memory::Memory,
@@ -56,6 +57,7 @@ pub(crate) struct Controller {
     /// When instances that are unsettled are asked for again.
     paces: Mutex<BTreeMap<InstanceId, Pace>>,
     tallies: Mutex<Tallies>,
+    suspects: Mutex<Suspects>,
 }
 
 impl Controller {
@@ -86,6 +88,7 @@ impl Controller {
             memories: Mutex::default(),
             paces: Mutex::default(),
             tallies: Mutex::default(),
+            suspects: Mutex::default(),
         }
     }
 
@@ -122,6 +125,10 @@ impl Controller {
 
     pub(crate) fn tallies(&self) -> MutexGuard<'_, Tallies> {
         self.tallies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn suspects(&self) -> MutexGuard<'_, Suspects> {
+        self.suspects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn vpc(&self) -> Option<VpcId> {

@@ -20,12 +20,12 @@ const PER_READ: usize = 25;
 
 /// The interfaces that the last read showed without a record.
 #[derive(Clone, Debug, Default)]
-pub struct Suspects(BTreeSet<EniId>);
+pub(crate) struct Suspects(BTreeSet<EniId>);
 
 impl Suspects {
     /// Takes in the orphans of a new whole read; returns those to delete, which an earlier read
     /// showed as well.
-    pub fn take(&mut self, orphans: BTreeSet<EniId>) -> Vec<EniId> {
+    pub(crate) fn take(&mut self, orphans: BTreeSet<EniId>) -> Vec<EniId> {
         let twice = orphans.intersection(&self.0).take(PER_READ);
         let twice = twice.cloned().collect();
         self.0 = orphans;
@@ -33,21 +33,19 @@ impl Suspects {
     }
 
     /// How many there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
-    }
-
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 }
 
 /// Whether nothing can want the interface any more. `owned` are the UIDs of all records, read after
 /// EC2 was: a record is written before its interface is created.
-#[must_use]
-pub fn is_orphan(eni: &Eni, cluster_uid: &str, owned: &BTreeSet<String>, now: Timestamp) -> bool {
+pub(crate) fn is_orphan(
+    eni: &Eni,
+    cluster_uid: &str,
+    owned: &BTreeSet<String>,
+    now: Timestamp,
+) -> bool {
     let tag = |key: &str| eni.tags.get(key).map(String::as_str);
     let ours = tag(mark::TAG_CLUSTER_UID) == Some(cluster_uid)
         && tag(mark::TAG_ROLE) == Some(Role::Attachment.as_str());
@@ -145,7 +143,9 @@ mod tests {
 
     #[test]
     fn one_read_is_not_enough_and_many_take_several() {
-        let many: BTreeSet<EniId> = (0..60).map(|n| format!("eni-{n}").as_str().into()).collect();
+        let many: BTreeSet<EniId> = (0..60)
+            .map(|n| format!("eni-{n}").as_str().into())
+            .collect();
         let mut suspects = Suspects::default();
         assert!(suspects.take(many.clone()).is_empty());
         assert_eq!(suspects.take(many.clone()).len(), PER_READ);

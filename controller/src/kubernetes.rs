@@ -11,7 +11,7 @@ mod node_enis;
 mod records;
 mod watch;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use eniway_api::{Ec2Status, NodeEni, NodeEniAttachment, NodeEniAttachmentSpec, NodeEniStatus};
 use futures::{future::BoxFuture, stream::BoxStream};
@@ -68,6 +68,8 @@ pub trait Kubernetes: Send + Sync + 'static {
         ec2: &'a Ec2Status,
         ready: &'a Condition,
     ) -> Answer<'a, NodeEniAttachment>;
+    /// The UIDs of all records that exist now.
+    fn record_uids(&self) -> Answer<'_, BTreeSet<String>>;
     /// Lets a record go.
     fn drop_finalizer<'a>(&'a self, record: &'a NodeEniAttachment) -> Answer<'a, ()>;
 

@@ -11,6 +11,7 @@ mod cache;
 pub mod config;
 mod controller;
 pub mod desired;
+mod gc;
 pub mod kubernetes;
 mod lease;
 pub mod memory;

@@ -32,6 +32,7 @@ impl Controller {
             let period = self.config.timing.whole_read;
             let pause = match self.read_all(cycle).await {
                 Ok(true) => {
+                    self.collect_orphans().await;
                     cycle = cycle.wrapping_add(1);
                     period.mul_f64(1.0 + 0.1 * self.jitter("whole", self.now()))
                 }

@@ -39,6 +39,7 @@ pub struct Metrics {
     actions: Family<Labels, Counter>,
     pub(crate) queue_depth: Gauge,
     pub(crate) leader: Gauge,
+    pub(crate) orphans: Gauge,
     pub(crate) interfaces: Family<Labels, Gauge>,
     pub(crate) subnet_free: Family<Labels, Gauge>,
     pub(crate) ready: Arc<AtomicBool>,
@@ -60,6 +61,7 @@ impl Default for Metrics {
             actions: Family::default(),
             queue_depth: Gauge::default(),
             leader: Gauge::default(),
+            orphans: Gauge::default(),
             interfaces: Family::default(),
             subnet_free: Family::default(),
             ready: Arc::default(),
@@ -92,6 +94,11 @@ impl Metrics {
         );
         r.register("actions", "Actions carried out", self.actions.clone());
         r.register("queue_depth", "Nodes waiting", self.queue_depth.clone());
+        r.register(
+            "orphans",
+            "Interfaces of this cluster that no record owns",
+            self.orphans.clone(),
+        );
         r.register("leader", "1 while this replica leads", self.leader.clone());
         r.register(
             "interfaces",

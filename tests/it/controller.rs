@@ -5,6 +5,7 @@ mod floor;
 mod kill;
 mod lifecycle;
 mod neighbours;
+mod orphans;
 mod placement;
 mod process;
 mod refusals;

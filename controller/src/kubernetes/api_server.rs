@@ -1,6 +1,6 @@
 //! A real API server, reached by kube.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use eniway_api::{
     Ec2Status, NodeEni, NodeEniAttachment, NodeEniAttachmentSpec, NodeEniStatus, mark,
@@ -115,6 +115,10 @@ impl Kubernetes for ApiServer {
         ready: &'a Condition,
     ) -> Answer<'a, NodeEniAttachment> {
         Box::pin(Self::report(self, record, ec2, ready))
+    }
+
+    fn record_uids(&self) -> Answer<'_, BTreeSet<String>> {
+        Box::pin(Self::record_uids(self))
     }
 
     fn drop_finalizer<'a>(&'a self, record: &'a NodeEniAttachment) -> Answer<'a, ()> {

@@ -9,6 +9,8 @@ pub enum Error {
     ClusterUid(#[source] kube::Error),
     #[error("namespace kube-system has no UID")]
     NoClusterUid,
+    #[error("list the records")]
+    ListRecords(#[source] kube::Error),
     #[error("write the record {name}")]
     WriteRecord { name: String, source: kube::Error },
     #[error("change the record {name}")]

@@ -1,10 +1,12 @@
 //! Writes of records.
 
+use std::collections::BTreeSet;
+
 use eniway_api::{Ec2Status, NodeEni, NodeEniAttachment, NodeEniAttachmentSpec, mark};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference};
 use kube::{
-    Resource as _, ResourceExt as _,
-    api::{DeleteParams, Patch, PatchParams, Preconditions},
+    Resource as _, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions},
     core::ObjectMeta,
 };
 use serde_json::json;
@@ -103,6 +105,13 @@ impl ApiServer {
             .patch_status(&name, &ours(), &Patch::Apply(&body))
             .await
             .map_err(|source| Error::Report { name, source })
+    }
+
+    /// The UIDs of all records, as the API server itself has them now.
+    pub(super) async fn record_uids(&self) -> Result<BTreeSet<String>, Error> {
+        let listed = self.records.list_metadata(&ListParams::default()).await;
+        let listed = listed.map_err(Error::ListRecords)?;
+        Ok(listed.items.iter().filter_map(ResourceExt::uid).collect())
     }
 
     /// Lets a record go.

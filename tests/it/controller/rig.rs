@@ -133,6 +133,12 @@ impl Rig {
 }
 
 impl Running {
+    /// By which the cluster's interfaces are known.
+    pub(super) async fn cluster_uid(&self) -> String {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        namespaces.get("kube-system").await.unwrap().uid().unwrap()
+    }
+
     pub(super) async fn node(&self, name: &str, provider: Option<&str>) {
         let nodes: Api<Node> = Api::all(self.client.clone());
         let labels = json!({"ng": "multi-eni", "name": name});

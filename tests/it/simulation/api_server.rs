@@ -1,7 +1,7 @@
 //! An API server in a few maps: versions and conflicts, finalizers, and watches that lag and start anew.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -393,6 +393,14 @@ impl Kubernetes for ApiServer {
                 name: record.name_any(),
                 source,
             })
+        })
+    }
+
+    fn record_uids(&self) -> Answer<'_, BTreeSet<String>> {
+        Box::pin(async {
+            let read =
+                self.write(|store| Ok(store.records().filter_map(ResourceExt::uid).collect()));
+            read.await.map_err(Error::ListRecords)
         })
     }
 

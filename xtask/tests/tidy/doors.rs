@@ -43,6 +43,7 @@ const DOORS: &[Door] = &[
 /// Modules that decide. Time is an argument, and so is everything they know.
 const PURE: &[&str] = &[
     "controller/src/desired",
+    "controller/src/gc",
     "controller/src/plan",
     "controller/src/status",
     "controller/ec2/src/throttle",
