@@ -14,6 +14,7 @@ mod clock;
 mod cluster;
 mod ec2;
 mod laws;
+mod store;
 mod weather;
 
 use std::{env, thread, time::Duration};
@@ -58,6 +59,10 @@ fn simulate(seed: u64, sabotage: Option<Sabotage>) -> Outcome {
 }
 
 /// `ENIWAY_SEEDS`: how many; `ENIWAY_SEED`: this one alone.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "libtest leaves a test no flags of its own"
+)]
 fn seeds(default: u64) -> std::ops::Range<u64> {
     let number = |name: &str| env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
     match (number("ENIWAY_SEED"), number("ENIWAY_SEEDS")) {

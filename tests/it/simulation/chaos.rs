@@ -59,7 +59,7 @@ impl Chaos {
         self.log.join("\n")
     }
 
-    fn note(&mut self, cluster: &Cluster, what: String) {
+    fn note(&mut self, cluster: &Cluster, what: &str) {
         let at = cluster
             .now()
             .duration_since(super::clock::epoch())
@@ -76,7 +76,7 @@ impl Chaos {
             }
             3 => {
                 let name = format!("n{}", cluster.weather.below(NODE_ENIS));
-                self.note(cluster, format!("NodeENI {name} is deleted"));
+                self.note(cluster, &format!("NodeENI {name} is deleted"));
                 cluster.api.store().unwish(&name);
             }
             4..6 => self.label(cluster, number),
@@ -88,11 +88,11 @@ impl Chaos {
             13..16 => {
                 let which = cluster.weather.below(CONTROLLERS);
                 let dead = cluster.weather.below(3) > 0;
-                self.note(cluster, format!("controller-{which} ends, dead: {dead}"));
+                self.note(cluster, &format!("controller-{which} ends, dead: {dead}"));
                 cluster.end(which, dead);
             }
             _ => {
-                self.note(cluster, "the controllers that ended start".to_owned());
+                self.note(cluster, "the controllers that ended start");
                 cluster.start();
             }
         }
@@ -109,7 +109,7 @@ impl Chaos {
         let subnets: Vec<_> = (0..count).map(|n| (first + n) % SUBNETS).collect();
         self.note(
             cluster,
-            format!("NodeENI n{number} wants {subnets:?}, {policy:?}"),
+            &format!("NodeENI n{number} wants {subnets:?}, {policy:?}"),
         );
         cluster.api.store().wish(node_eni(number, &subnets, policy));
     }
@@ -122,13 +122,13 @@ impl Chaos {
         state.labelled = !state.labelled;
         let State { life, labelled, .. } = *state;
         cluster.api.store().put_node(node(number, life, labelled));
-        self.note(cluster, format!("node{number} has the label: {labelled}"));
+        self.note(cluster, &format!("node{number} has the label: {labelled}"));
     }
 
     /// The instance ends; its node goes then, or later.
     fn terminate(&mut self, cluster: &Cluster, number: usize) {
         let id = instance_id(number, self.nodes[number].life);
-        self.note(cluster, format!("{id} is terminated"));
+        self.note(cluster, &format!("{id} is terminated"));
         cluster.by_hand(&Request::new("TerminateInstances").with("InstanceId.1", &id));
         if cluster.weather.below(2) == 0 {
             self.unregister(cluster, number);
@@ -136,7 +136,7 @@ impl Chaos {
     }
 
     fn unregister(&mut self, cluster: &Cluster, number: usize) {
-        self.note(cluster, format!("node{number} is deleted"));
+        self.note(cluster, &format!("node{number} is deleted"));
         self.nodes[number].registered = false;
         cluster
             .api
@@ -164,7 +164,7 @@ impl Chaos {
         cluster.api.store().put_node(node(number, life, labelled));
         self.note(
             cluster,
-            format!("{} is node{number} now", instance_id(number, life)),
+            &format!("{} is node{number} now", instance_id(number, life)),
         );
     }
 
@@ -175,7 +175,7 @@ impl Chaos {
             Some(InstanceState::Stopped) => "StartInstances",
             _ => return,
         };
-        self.note(cluster, format!("{action} {id}"));
+        self.note(cluster, &format!("{action} {id}"));
         cluster.by_hand(&Request::new(action).with("InstanceId.1", &id));
     }
 
@@ -201,13 +201,13 @@ impl Chaos {
         let (id, attachment) = ours[cluster.weather.below(ours.len())].clone();
         match attachment {
             Some(attachment) => {
-                self.note(cluster, format!("{id} is detached by hand"));
+                self.note(cluster, &format!("{id} is detached by hand"));
                 let detach =
                     Request::new("DetachNetworkInterface").with("AttachmentId", &attachment);
                 cluster.by_hand(&detach.with("Force", true));
             }
             None => {
-                self.note(cluster, format!("{id} is deleted by hand"));
+                self.note(cluster, &format!("{id} is deleted by hand"));
                 cluster.by_hand(
                     &Request::new("DeleteNetworkInterface").with("NetworkInterfaceId", &id),
                 );
@@ -236,7 +236,7 @@ impl Chaos {
         let attached = cluster.by_hand(&attach).is_some();
         self.note(
             cluster,
-            format!("{id} of somebody else; on {instance}: {attached}"),
+            &format!("{id} of somebody else; on {instance}: {attached}"),
         );
         let id = ec2_sim::EniId::parse(&id).unwrap();
         cluster.others.insert(id, attached.then_some(instance));
@@ -244,7 +244,7 @@ impl Chaos {
 
     /// Everything that was interrupted goes on: processes, instances, nodes.
     fn mend(&mut self, cluster: &mut Cluster) {
-        self.note(cluster, "calm".to_owned());
+        self.note(cluster, "calm");
         cluster.start();
         for number in 0..NODES {
             let id = instance_id(number, self.nodes[number].life);

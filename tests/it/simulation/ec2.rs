@@ -62,7 +62,7 @@ pub(super) enum Sabotage {
 
 impl Seat {
     /// Lets the weather decide over a call.
-    async fn send<'a, T>(&self, call: Call, answer: Answer<'a, T>) -> Result<T, Error> {
+    async fn send<T>(&self, call: Call, answer: Answer<'_, T>) -> Result<T, Error> {
         let (fate, delay) = self.weather.fate();
         let lost = || Error::Unreachable {
             call,

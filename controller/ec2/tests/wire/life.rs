@@ -32,7 +32,10 @@ async fn the_cluster_is_described() {
     assert_eq!(subnets[0].cidrs, ["10.0.0.0/20".parse().unwrap()]);
     // EC2 keeps five, and the instance has one.
     assert_eq!(subnets[0].free_addresses, 4096 - 6);
-    assert_eq!(subnets[0].name.as_deref(), Some("first"));
+    assert_eq!(
+        subnets[0].tags.get("Name").map(String::as_str),
+        Some("first")
+    );
 
     let groups = ec2.groups(&vpc()).await.unwrap();
     let named = groups.iter().find(|group| group.id == GROUP.into());
