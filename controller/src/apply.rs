@@ -95,8 +95,10 @@ impl Controller {
                 }
             }
             Action::DeleteRecord { name, .. } => {
-                if let Some(record) = self.record(name) {
-                    self.kubernetes.delete_record(&record).await?;
+                if let Some(record) = self.record(name)
+                    && let Some(marked) = self.kubernetes.delete_record(&record).await?
+                {
+                    self.cache().wrote(marked);
                 }
             }
             Action::Report { name, ec2, ready } => {

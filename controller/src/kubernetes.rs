@@ -59,8 +59,11 @@ pub trait Kubernetes: Send + Sync + 'static {
         record: &'a NodeEniAttachment,
         spec: &'a NodeEniAttachmentSpec,
     ) -> Answer<'a, NodeEniAttachment>;
-    /// Marks this very record for deletion.
-    fn delete_record<'a>(&'a self, record: &'a NodeEniAttachment) -> Answer<'a, ()>;
+    /// Marks this very record for deletion; returned as it is then, unless it is gone at once.
+    fn delete_record<'a>(
+        &'a self,
+        record: &'a NodeEniAttachment,
+    ) -> Answer<'a, Option<NodeEniAttachment>>;
     /// Writes the controller's half of a record's status.
     fn report<'a>(
         &'a self,

@@ -19,6 +19,8 @@ mod weather;
 
 use std::{env, thread, time::Duration};
 
+use eniway_controller::{config::LogFormat, telemetry::log};
+
 use self::{chaos::Chaos, cluster::Cluster, ec2::Sabotage};
 
 /// Longer than any pause that a controller makes after a refusal.
@@ -58,7 +60,7 @@ fn simulate(seed: u64, sabotage: Option<Sabotage>) -> Outcome {
     })
 }
 
-/// `ENIWAY_SEEDS`: how many; `ENIWAY_SEED`: this one alone.
+/// `ENIWAY_SEEDS`: how many; `ENIWAY_SEED`: this one alone, with the controllers' logs.
 #[expect(
     clippy::disallowed_methods,
     reason = "libtest leaves a test no flags of its own"
@@ -66,7 +68,10 @@ fn simulate(seed: u64, sabotage: Option<Sabotage>) -> Outcome {
 fn seeds(default: u64) -> std::ops::Range<u64> {
     let number = |name: &str| env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
     match (number("ENIWAY_SEED"), number("ENIWAY_SEEDS")) {
-        (Some(one), _) => one..one + 1,
+        (Some(one), _) => {
+            log(LogFormat::Text, "info");
+            one..one + 1
+        }
         (None, Some(many)) => 0..many,
         (None, None) => 0..default,
     }

@@ -26,6 +26,8 @@ pub struct Snapshot {
     enis: BTreeMap<EniId, Known<Eni>>,
     by_record: BTreeMap<String, BTreeSet<EniId>>,
     gone: BTreeMap<EniId, Instant>,
+    /// When our own calls created interfaces: reads may not know of the young ones, not even by ID.
+    births: BTreeMap<EniId, Instant>,
     instances: BTreeMap<InstanceId, Known<Instance>>,
     missing_instances: BTreeSet<InstanceId>,
     /// When the newest read of subnets and groups began.
@@ -52,6 +54,7 @@ impl Snapshot {
             enis: BTreeMap::new(),
             by_record: BTreeMap::new(),
             gone: BTreeMap::new(),
+            births: BTreeMap::new(),
             instances: BTreeMap::new(),
             missing_instances: BTreeSet::new(),
             catalog: None,
@@ -121,6 +124,7 @@ impl Snapshot {
         }
         // What was gone ten graces ago is of no interest to anybody.
         self.gone.retain(|_, at| begun < *at + self.grace * 10);
+        self.births.retain(|_, at| begun < *at + self.grace);
     }
 
     /// Takes in a read of some interfaces, begun at `begun`.
@@ -188,6 +192,7 @@ impl Snapshot {
         {
             subnet.free_addresses = subnet.free_addresses.saturating_sub(1);
         }
+        self.births.insert(eni.id.clone(), now);
         self.insert(eni, Some(now));
     }
 
@@ -296,6 +301,7 @@ impl Snapshot {
         self.enis
             .get(id)
             .and_then(|known| known.written)
+            .or(self.births.get(id).copied())
             .is_some_and(|at| begun < at + self.grace)
     }
 }

@@ -104,7 +104,10 @@ impl Kubernetes for ApiServer {
         Box::pin(Self::change_record(self, record, spec))
     }
 
-    fn delete_record<'a>(&'a self, record: &'a NodeEniAttachment) -> Answer<'a, ()> {
+    fn delete_record<'a>(
+        &'a self,
+        record: &'a NodeEniAttachment,
+    ) -> Answer<'a, Option<NodeEniAttachment>> {
         Box::pin(Self::delete_record(self, record))
     }
 

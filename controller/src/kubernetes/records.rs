@@ -69,8 +69,11 @@ impl ApiServer {
             .map_err(|source| Error::ChangeRecord { name, source })
     }
 
-    /// Marks this very record for deletion.
-    pub(super) async fn delete_record(&self, record: &NodeEniAttachment) -> Result<(), Error> {
+    /// Marks this very record for deletion; returned as it is then, unless it is gone at once.
+    pub(super) async fn delete_record(
+        &self,
+        record: &NodeEniAttachment,
+    ) -> Result<Option<NodeEniAttachment>, Error> {
         let name = record.name_any();
         let this = DeleteParams {
             preconditions: Some(Preconditions {
@@ -80,8 +83,8 @@ impl ApiServer {
             ..DeleteParams::default()
         };
         match self.records.delete(&name, &this).await {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Ok(answer) => Ok(answer.left()),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
             Err(source) => Err(Error::DeleteRecord { name, source }),
         }
     }

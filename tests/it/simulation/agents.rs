@@ -60,10 +60,11 @@ fn answer(record: &NodeEniAttachment) -> Option<NodeStatus> {
     (says != said).then_some(says)
 }
 
-/// Renews the leases of the agents whose instances run. Never ends.
+/// Renews the leases of the agents whose instances run, and has them answer what they missed while
+/// theirs did not. Never ends.
 pub(super) async fn renew(api: ApiServer, door: Door) {
     loop {
-        let names: Vec<String> = {
+        let (names, missed): (Vec<String>, Vec<_>) = {
             let world = door.world();
             let runs = |id: &str| {
                 world.instances().any(|instance| {
@@ -71,11 +72,20 @@ pub(super) async fn renew(api: ApiServer, door: Door) {
                 })
             };
             let store = api.store();
+            let theirs = store
+                .records()
+                .filter(|record| runs(record.spec.instance_id.as_str()));
+            let missed = theirs
+                .filter_map(|record| Some((record.name_any(), answer(record)?)))
+                .collect();
             let alive = store
                 .nodes()
                 .filter(|node| node.instance().is_some_and(|id| runs(id.as_str())));
-            alive.map(|node| node.name.clone()).collect()
+            (alive.map(|node| node.name.clone()).collect(), missed)
         };
+        for (record, says) in missed {
+            api.store().put_node_status(&record, says);
+        }
         for name in names {
             api.store().put_lease(&mark::agent_lease(&name), &name);
         }

@@ -197,12 +197,15 @@ impl Kubernetes for ApiServer {
         })
     }
 
-    fn delete_record<'a>(&'a self, record: &'a NodeEniAttachment) -> Answer<'a, ()> {
+    fn delete_record<'a>(
+        &'a self,
+        record: &'a NodeEniAttachment,
+    ) -> Answer<'a, Option<NodeEniAttachment>> {
         Box::pin(async move {
             let written = self.write(|store| {
                 let name = found(store, record)?.name_any();
                 store.mark_record(&name);
-                Ok(())
+                Ok(store.records.get(&name).cloned())
             });
             written.await.map_err(|source| Error::DeleteRecord {
                 name: record.name_any(),

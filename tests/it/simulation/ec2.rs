@@ -104,6 +104,14 @@ impl Seat {
             return;
         };
         let store = self.api.store();
+        if !store
+            .records()
+            .any(|record| record.uid().as_ref() == Some(uid))
+        {
+            self.crimes.note(format!(
+                "{call} of an orphan: its record {uid} went too early"
+            ));
+        }
         let wanted = store.records().any(|record| {
             let chosen = record.status.as_ref().and_then(|s| s.ec2.as_ref());
             let chosen = chosen.and_then(|ec2| ec2.eni_id.as_ref());

@@ -50,6 +50,18 @@ fn what_we_just_made_stays_though_a_lagging_read_lacks_it() {
 }
 
 #[test]
+fn what_we_just_made_is_not_gone_though_a_call_and_a_look_by_id_say_so() {
+    let start = Instant::now();
+    let mut snapshot = Snapshot::new(GRACE);
+    snapshot.created(eni("eni-1"), start);
+    snapshot.forget(&"eni-1".into());
+    snapshot.confirm(&["eni-1".into()], Vec::new(), start + SECOND);
+    assert!(!snapshot.is_gone(&"eni-1".into()));
+    snapshot.confirm(&["eni-1".into()], Vec::new(), start + GRACE + SECOND);
+    assert!(snapshot.is_gone(&"eni-1".into()));
+}
+
+#[test]
 fn absent_from_a_whole_read_is_unknown_and_absent_by_id_is_gone() {
     let start = Instant::now();
     let mut snapshot = Snapshot::new(GRACE);
