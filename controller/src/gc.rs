@@ -31,16 +31,11 @@ impl Suspects {
         self.0 = orphans;
         twice
     }
-
-    /// How many there are.
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
-    }
 }
 
-/// Whether nothing can want the interface any more. `owned` are the UIDs of all records, read after
-/// EC2 was: a record is written before its interface is created.
-pub(crate) fn is_orphan(
+/// Whether the interface is ours and no record can own it any more. `owned` are the UIDs of all
+/// records, read after EC2 was: a record is written before its interface is created.
+pub(crate) fn is_unowned(
     eni: &Eni,
     cluster_uid: &str,
     owned: &BTreeSet<String>,
@@ -55,8 +50,17 @@ pub(crate) fn is_orphan(
         at.checked_add(YOUNGEST)
             .is_ok_and(|grown_up| grown_up <= now)
     });
-    let unowned = eni.record().is_some_and(|uid| !owned.contains(uid));
-    ours && old && unowned && eni.attachment.is_none()
+    ours && old && eni.record().is_some_and(|uid| !owned.contains(uid))
+}
+
+/// Whether it is idle besides, and may be deleted. Something may use one that is attached.
+pub(crate) fn is_orphan(
+    eni: &Eni,
+    cluster_uid: &str,
+    owned: &BTreeSet<String>,
+    now: Timestamp,
+) -> bool {
+    eni.attachment.is_none() && is_unowned(eni, cluster_uid, owned, now)
 }
 
 #[cfg(test)]

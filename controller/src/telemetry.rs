@@ -39,7 +39,7 @@ pub struct Metrics {
     actions: Family<Labels, Counter>,
     pub(crate) queue_depth: Gauge,
     pub(crate) leader: Gauge,
-    pub(crate) orphans: Gauge,
+    orphans: Family<Labels, Gauge>,
     pub(crate) interfaces: Family<Labels, Gauge>,
     pub(crate) subnet_free: Family<Labels, Gauge>,
     pub(crate) ready: Arc<AtomicBool>,
@@ -61,7 +61,7 @@ impl Default for Metrics {
             actions: Family::default(),
             queue_depth: Gauge::default(),
             leader: Gauge::default(),
-            orphans: Gauge::default(),
+            orphans: Family::default(),
             interfaces: Family::default(),
             subnet_free: Family::default(),
             ready: Arc::default(),
@@ -96,7 +96,7 @@ impl Metrics {
         r.register("queue_depth", "Nodes waiting", self.queue_depth.clone());
         r.register(
             "orphans",
-            "Interfaces of this cluster that no record owns",
+            "Interfaces of this cluster that no record owns, by state",
             self.orphans.clone(),
         );
         r.register("leader", "1 while this replica leads", self.leader.clone());
@@ -126,6 +126,12 @@ impl Metrics {
         self.ec2_waiting
             .get_or_create(&labels)
             .observe(waited.as_secs_f64());
+    }
+
+    pub(crate) fn orphans(&self, state: &'static str, count: usize) {
+        self.orphans
+            .get_or_create(&vec![("state", state.to_owned())])
+            .set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn reconciled(&self, ok: bool, took: Duration) {

@@ -8,7 +8,11 @@ use kube::ResourceExt as _;
 use tracing::{info, warn};
 
 use super::Chain;
-use crate::{config::Orphans, controller::Controller, gc::is_orphan};
+use crate::{
+    config::Orphans,
+    controller::Controller,
+    gc::{is_orphan, is_unowned},
+};
 
 impl Controller {
     /// To be called after each whole read.
@@ -21,13 +25,10 @@ impl Controller {
             let uids = cache.records.values().filter_map(|record| record.uid());
             uids.collect()
         };
-        let twice = {
-            let mut suspects = self.suspects();
-            let twice = suspects.take(self.orphans(&known));
-            let count = i64::try_from(suspects.len()).unwrap_or(i64::MAX);
-            self.metrics.orphans.set(count);
-            twice
-        };
+        self.tell_attached(&known);
+        let orphans = self.orphans(&known);
+        self.metrics.orphans("Available", orphans.len());
+        let twice = self.suspects().take(orphans);
         if twice.is_empty() {
             return;
         }
@@ -46,6 +47,25 @@ impl Controller {
             } else if self.may_act() {
                 self.delete_orphan(eni).await;
             }
+        }
+    }
+
+    /// Those that are still attached are for people to judge.
+    fn tell_attached(&self, owned: &BTreeSet<String>) {
+        let now = self.wall();
+        let snapshot = self.snapshot();
+        let attached: Vec<_> = snapshot
+            .enis()
+            .filter(|eni| eni.attachment.is_some())
+            .filter(|eni| is_unowned(eni, &self.cluster.uid, owned, now))
+            .map(|eni| eni.id.to_string())
+            .collect();
+        self.metrics.orphans("Attached", attached.len());
+        if !attached.is_empty() {
+            warn!(
+                interfaces = attached.join(" "),
+                "Attached, and no record owns them: detach them by hand once nothing uses them"
+            );
         }
     }
 
