@@ -19,8 +19,6 @@ pub(crate) enum Need {
     Rust,
     /// Static binaries.
     Musl,
-    /// The program that judges dependencies.
-    Deny,
     /// Root, for namespaces and BPF.
     Root,
     /// A kernel that runs the lab's networks and our programs.

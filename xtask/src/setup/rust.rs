@@ -1,4 +1,4 @@
-//! Installs the Rust toolchain of rust-toolchain.toml, the musl target, the BPF linker and cargo-deny.
+//! Installs the Rust toolchain of rust-toolchain.toml, the musl target and the BPF linker.
 
 use std::path::Path;
 
@@ -10,9 +10,6 @@ use crate::workspace::{Workspace, has_rustup, musl_target};
 
 /// Links with rustc's own LLVM, so its version belongs to the toolchain's.
 const BPF_LINKER: &str = "0.10.4";
-
-/// Judges licences and sources of dependencies; `.deny.toml` is written for it.
-const CARGO_DENY: &str = "0.20.2";
 
 /// The components of rust-toolchain.toml, each with a file of it.
 const COMPONENTS: [(&str, &str); 3] = [
@@ -28,9 +25,6 @@ pub(super) fn install(workspace: &Workspace, needs: &[Need]) -> Result<()> {
     }
     if needs.contains(&Need::Musl) {
         musl(workspace)?;
-    }
-    if needs.contains(&Need::Deny) {
-        program(workspace, "cargo-deny", CARGO_DENY, "about three minutes")?;
     }
     Ok(())
 }
