@@ -20,6 +20,9 @@ use kube::{
 use super::{Answer, Error, Kubernetes, Lease, Notice, Record, Watch, crds};
 use crate::desired::{Declared, Node};
 
+/// The longest a request may take. The API server itself gives up after 60 s, by default.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
 /// A real API server.
 #[derive(Clone)]
 pub struct ApiServer {
@@ -69,11 +72,11 @@ impl ApiServer {
 
 impl Kubernetes for ApiServer {
     fn cluster_uid(&self) -> Answer<'_, String> {
-        Box::pin(Self::cluster_uid(self))
+        in_time(Self::cluster_uid(self))
     }
 
     fn check_schema(&self) -> Answer<'_, ()> {
-        Box::pin(Self::check_schema(self))
+        in_time(Self::check_schema(self))
     }
 
     fn nodes(&self) -> Watch<Node> {
@@ -93,7 +96,7 @@ impl Kubernetes for ApiServer {
         name: &'a str,
         spec: &'a NodeEniAttachmentSpec,
     ) -> Answer<'a, (NodeEniAttachment, bool)> {
-        Box::pin(Self::write_record(self, name, spec))
+        in_time(Self::write_record(self, name, spec))
     }
 
     fn change_record<'a>(
@@ -101,14 +104,14 @@ impl Kubernetes for ApiServer {
         record: &'a NodeEniAttachment,
         spec: &'a NodeEniAttachmentSpec,
     ) -> Answer<'a, NodeEniAttachment> {
-        Box::pin(Self::change_record(self, record, spec))
+        in_time(Self::change_record(self, record, spec))
     }
 
     fn delete_record<'a>(
         &'a self,
         record: &'a NodeEniAttachment,
     ) -> Answer<'a, Option<NodeEniAttachment>> {
-        Box::pin(Self::delete_record(self, record))
+        in_time(Self::delete_record(self, record))
     }
 
     fn report<'a>(
@@ -117,19 +120,19 @@ impl Kubernetes for ApiServer {
         ec2: &'a Ec2Status,
         ready: &'a Condition,
     ) -> Answer<'a, NodeEniAttachment> {
-        Box::pin(Self::report(self, record, ec2, ready))
+        in_time(Self::report(self, record, ec2, ready))
     }
 
     fn record_uids(&self) -> Answer<'_, BTreeSet<String>> {
-        Box::pin(Self::record_uids(self))
+        in_time(Self::record_uids(self))
     }
 
     fn drop_finalizer<'a>(&'a self, record: &'a NodeEniAttachment) -> Answer<'a, ()> {
-        Box::pin(Self::drop_finalizer(self, record))
+        in_time(Self::drop_finalizer(self, record))
     }
 
     fn set_node_eni_finalizer<'a>(&'a self, node_eni: &'a NodeEni, wanted: bool) -> Answer<'a, ()> {
-        Box::pin(Self::set_node_eni_finalizer(self, node_eni, wanted))
+        in_time(Self::set_node_eni_finalizer(self, node_eni, wanted))
     }
 
     fn report_node_eni<'a>(
@@ -137,7 +140,7 @@ impl Kubernetes for ApiServer {
         node_eni: &'a NodeEni,
         status: &'a NodeEniStatus,
     ) -> Answer<'a, ()> {
-        Box::pin(Self::report_node_eni(self, node_eni, status))
+        in_time(Self::report_node_eni(self, node_eni, status))
     }
 
     fn publish<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, ()> {
@@ -145,7 +148,7 @@ impl Kubernetes for ApiServer {
     }
 
     fn lease<'a>(&'a self, namespace: &'a str, name: &'a str) -> Answer<'a, Option<Lease>> {
-        Box::pin(Self::lease(self, namespace, name))
+        in_time(Self::lease(self, namespace, name))
     }
 
     fn write_lease<'a>(
@@ -157,10 +160,20 @@ impl Kubernetes for ApiServer {
         duration: Duration,
         now: Timestamp,
     ) -> Answer<'a, Lease> {
-        Box::pin(Self::write_lease(
+        in_time(Self::write_lease(
             self, namespace, name, old, holder, duration, now,
         ))
     }
+}
+
+/// What does not answer is asked again: a connection that died unseen must not hold a node for ever.
+fn in_time<'a, T: 'a>(
+    request: impl Future<Output = Result<T, Error>> + Send + 'a,
+) -> Answer<'a, T> {
+    Box::pin(async {
+        let answer = tokio::time::timeout(TIMEOUT, request).await;
+        answer.unwrap_or(Err(Error::Silent(TIMEOUT)))
+    })
 }
 
 pub(super) fn post() -> PostParams {

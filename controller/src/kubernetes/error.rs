@@ -1,10 +1,14 @@
 //! What goes wrong on the way to the API server.
 
+use std::time::Duration;
+
 /// What went wrong on the way to the API server.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("connect to the API server")]
     Connect(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the API server did not answer within {0:?}")]
+    Silent(Duration),
     #[error("read the UID of namespace kube-system")]
     ClusterUid(#[source] kube::Error),
     #[error("namespace kube-system has no UID")]

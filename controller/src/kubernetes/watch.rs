@@ -1,7 +1,8 @@
 //! What the API server shows, as a stream of changes. One object that cannot be read stalls nothing.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use backon::ExponentialBuilder;
 use eniway_api::{NodeEni, NodeEniAttachment};
 use futures::{Stream, StreamExt as _};
 use k8s_openapi::api::core::v1::Node as KubeNode;
@@ -10,7 +11,7 @@ use kube::{
     core::DeserializeGuard,
     runtime::{
         WatchStreamExt as _,
-        watcher::{self, Event, watcher},
+        watcher::{self, Event, ExponentialBackoff, watcher},
     },
 };
 use tracing::warn;
@@ -32,12 +33,22 @@ where
     K: kube::Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
     watcher(api, watcher::Config::default())
-        .default_backoff()
+        .backoff(backoff())
         .filter_map(|result| async {
             result
                 .inspect_err(|error| warn!(%error, "Watch failed, trying again"))
                 .ok()
         })
+}
+
+/// Two controllers are no herd: they need not stay away from an API server that is back.
+fn backoff() -> ExponentialBackoff {
+    let delays = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(500))
+        .with_max_delay(Duration::from_secs(5))
+        .with_jitter()
+        .without_max_times();
+    delays.into()
 }
 
 impl ApiServer {

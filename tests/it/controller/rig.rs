@@ -72,6 +72,11 @@ impl Rig {
     }
 
     pub(super) fn with(nodes: usize, settings: Settings) -> Self {
+        // What the controllers say is shown when the test fails.
+        let log = tracing_subscriber::fmt()
+            .with_test_writer()
+            .with_ansi(false);
+        let _: Result<(), _> = log.try_init();
         let lab = Lab::start(lab::Config::control_plane_only(), &|line| {
             println!("{line}");
         })
