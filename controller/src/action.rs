@@ -1,6 +1,9 @@
 //! What is to be done, as data: `plan` writes it, `apply` carries it out.
 
-use std::fmt;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use eniway_api::{AttachmentId, Ec2Status, EniId, InstanceId, NodeEniAttachmentSpec, NodeEniRef};
 use eniway_ec2::{Change, NewAttachment, NewEni};
@@ -38,6 +41,18 @@ pub enum Action {
         on: Target,
         eni: EniId,
         change: Change,
+    },
+    /// Give it tags.
+    Tag {
+        on: Target,
+        eni: EniId,
+        tags: BTreeMap<String, String>,
+    },
+    /// Take tags off it.
+    Untag {
+        on: Target,
+        eni: EniId,
+        keys: BTreeSet<String>,
     },
     /// Detach it.
     Detach {
@@ -112,6 +127,20 @@ impl fmt::Display for Action {
                 Change::Groups(_) => write!(f, "set the security groups of {eni}"),
                 Change::Description(_) => write!(f, "set the description of {eni}"),
             },
+            Self::Tag { eni, tags, .. } => {
+                write!(
+                    f,
+                    "set the tags {} of {eni}",
+                    listed(&tags.keys().collect::<Vec<_>>())
+                )
+            }
+            Self::Untag { eni, keys, .. } => {
+                write!(
+                    f,
+                    "take the tags {} off {eni}",
+                    listed(&keys.iter().collect::<Vec<_>>())
+                )
+            }
             Self::Detach { eni, force, .. } => {
                 write!(
                     f,
@@ -127,4 +156,9 @@ impl fmt::Display for Action {
             Self::Look(Look::InstanceType(name)) => write!(f, "look at the limits of {name}"),
         }
     }
+}
+
+fn listed(keys: &[&String]) -> String {
+    let keys: Vec<_> = keys.iter().map(|key| key.as_str()).collect();
+    keys.join(", ")
 }

@@ -46,6 +46,8 @@ impl Controller {
             Action::Create { on, .. }
             | Action::Attach { on, .. }
             | Action::Modify { on, .. }
+            | Action::Tag { on, .. }
+            | Action::Untag { on, .. }
             | Action::Detach { on, .. }
             | Action::Delete { on, .. } => self.call(action, on).await,
         };
@@ -122,6 +124,8 @@ impl Controller {
             Action::Create { .. }
             | Action::Attach { .. }
             | Action::Modify { .. }
+            | Action::Tag { .. }
+            | Action::Untag { .. }
             | Action::Detach { .. }
             | Action::Delete { .. }
             | Action::Look(_) => {}
@@ -163,6 +167,14 @@ impl Controller {
             Action::Modify { eni, change, .. } => {
                 self.ec2.modify(eni, change).await?;
                 self.snapshot_mut().modified(eni, change, self.now());
+            }
+            Action::Tag { eni, tags, .. } => {
+                self.ec2.tag(eni, tags).await?;
+                self.snapshot_mut().tagged(eni, tags.clone(), self.now());
+            }
+            Action::Untag { eni, keys, .. } => {
+                self.ec2.untag(eni, keys).await?;
+                self.snapshot_mut().untagged(eni, keys, self.now());
             }
             Action::Detach {
                 eni,

@@ -6,6 +6,7 @@
 mod grow;
 mod places;
 mod release;
+mod tags;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use eniway_api::{InstanceId, NodeEniAttachment, conditions::reason};
+use eniway_api::{EniId, InstanceId, NodeEniAttachment, conditions::reason};
 use eniway_ec2::{Eni, Snapshot};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -125,13 +126,15 @@ pub fn plan(desired: &Desired, observed: Observed<'_>, now: Now) -> Plan {
         let wish = desired.wishes.iter().find(|wish| wish.record == name);
         if record.metadata.deletion_timestamp.is_none()
             && let Some(wish) = wish
-            && wish.spec != record.spec
         {
-            planner.push(Action::ChangeRecord {
-                name,
-                spec: Box::new(wish.spec.clone()),
-            });
-            continue;
+            let mut spec = wish.spec.clone();
+            let eni = chosen(record, &enis(record, observed.snapshot));
+            spec.former_tags = tags::former(record, &spec, eni);
+            if spec != record.spec {
+                let spec = Box::new(spec);
+                planner.push(Action::ChangeRecord { name, spec });
+                continue;
+            }
         }
         planner.record(record);
     }
@@ -162,7 +165,7 @@ impl<'a> Planner<'a> {
     fn record(&mut self, record: &'a NodeEniAttachment) {
         let default = Memory::default();
         let memory = self.observed.memories.get(uid(record)).unwrap_or(&default);
-        let enis: Vec<&Eni> = self.observed.snapshot.of_record(uid(record)).collect();
+        let enis = enis(record, self.observed.snapshot);
         let on = Target {
             record: record.name_any(),
             uid: uid(record).to_owned(),
@@ -170,7 +173,13 @@ impl<'a> Planner<'a> {
             node_eni: record.spec.node_eni.clone(),
         };
         let first = self.plan.actions.len();
-        let mut note = if record.metadata.deletion_timestamp.is_some() {
+        let eni = chosen(record, &enis);
+        let mut note = if let Some(eni) =
+            eni.filter(|eni| !tags::marked(record, self.observed.cluster, eni))
+        {
+            self.tags(record, eni, &on);
+            progressing(format!("somebody changed the tags of {}", eni.id))
+        } else if record.metadata.deletion_timestamp.is_some() {
             self.release(record, &enis, memory, &on)
         } else {
             self.grow(record, &enis, memory, &on)
@@ -215,13 +224,12 @@ impl<'a> Planner<'a> {
             )
         });
         if !told {
-            self.report(record, enis.first().copied(), note);
+            self.report(record, eni, note);
         }
     }
 
     /// Writes the status if it would say something new.
     fn report(&mut self, record: &NodeEniAttachment, eni: Option<&Eni>, note: Option<Note>) {
-        let eni = chosen(record, eni, self.observed.snapshot);
         let subnet = self.observed.snapshot.subnets.get(&record.spec.subnet_id);
         let ec2 = status::ec2(record, eni, subnet);
         let ready = status::record_ready(record, &ec2, note, self.now.wall);
@@ -265,21 +273,27 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// The interface that the record's status names, else the first one found.
-fn chosen<'a>(
-    record: &NodeEniAttachment,
-    first: Option<&'a Eni>,
-    snapshot: &'a Snapshot,
-) -> Option<&'a Eni> {
-    let recorded = record
-        .status
-        .as_ref()
-        .and_then(|status| status.ec2.as_ref())
-        .and_then(|ec2| ec2.eni_id.as_ref());
-    recorded
-        .and_then(|id| snapshot.eni(id))
-        .filter(|eni| eni.record() == Some(uid(record)))
-        .or(first)
+/// The interfaces of a record: those that bear its UID, and the one that its status names, whatever
+/// somebody did to the tags of that.
+fn enis<'a>(record: &NodeEniAttachment, snapshot: &'a Snapshot) -> Vec<&'a Eni> {
+    let mut enis: Vec<_> = snapshot.of_record(uid(record)).collect();
+    if let Some(named) = recorded(record).and_then(|id| snapshot.eni(id))
+        && named.record() != Some(uid(record))
+    {
+        enis.push(named);
+    }
+    enis
+}
+
+/// The one of its interfaces that the record's status names, else the first one.
+fn chosen<'a>(record: &NodeEniAttachment, enis: &[&'a Eni]) -> Option<&'a Eni> {
+    let named = recorded(record).and_then(|id| enis.iter().find(|eni| eni.id == *id));
+    named.or(enis.first()).copied()
+}
+
+/// The interface that the record's status names.
+fn recorded(record: &NodeEniAttachment) -> Option<&EniId> {
+    record.status.as_ref()?.ec2.as_ref()?.eni_id.as_ref()
 }
 
 fn progressing(message: impl Into<String>) -> Option<Note> {

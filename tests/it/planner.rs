@@ -3,8 +3,9 @@
 
 mod model;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use eniway_api::mark;
 use proptest::prelude::*;
 
 use self::model::{Case, Model};
@@ -85,6 +86,88 @@ proptest! {
         prop_assert_eq!(model.records.len(), 0);
         model.check_others(&Model::new(&case));
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    #[test]
+    fn tags_changed_by_hand_come_back_and_others_stay(
+        case in case(),
+        changes in prop::collection::vec((hand_changed(), any::<bool>()), 1..4),
+    ) {
+        let mut model = Model::new(&case);
+        model.settle();
+        let mut expected = model.tags();
+        for (eni, tags) in &mut expected {
+            for (key, changed) in &changes {
+                model.retag(eni, key, changed.then_some("theirs"));
+            }
+            model.retag(eni, "owner", Some("them"));
+            tags.insert("owner".to_owned(), "them".to_owned());
+        }
+        model.crash();
+        model.settle();
+        prop_assert_eq!(model.tags(), expected);
+        model.check_wishes();
+    }
+
+    #[test]
+    fn an_interface_bears_the_tags_last_asked_for_whatever_was_interrupted(
+        case in case(),
+        steps in prop::collection::vec((user_tags(), 0_usize..3), 1..6),
+    ) {
+        let mut model = Model::new(&case);
+        model.settle();
+        for eni in model.tags().keys() {
+            model.retag(eni, "d", Some("theirs"));
+        }
+        for (tags, after) in &steps {
+            model.wish_tags(tags);
+            for node in model.nodes() {
+                model.round(&node, Some(*after));
+            }
+            model.crash();
+        }
+        model.settle();
+        let (mut expected, _) = steps.last().unwrap().clone();
+        expected.insert("d".to_owned(), "theirs".to_owned());
+        for mut tags in model.tags().into_values() {
+            tags.retain(|key, _| ["team", "a", "b", "d"].contains(&key.as_str()));
+            prop_assert_eq!(&tags, &expected);
+        }
+    }
+
+    #[test]
+    fn an_interface_whose_marks_are_gone_is_deleted_with_its_wish(case in case()) {
+        let mut model = Model::new(&case);
+        model.settle();
+        for eni in model.tags().keys() {
+            model.retag(eni, mark::TAG_ATTACHMENT, None);
+            model.retag(eni, mark::TAG_CLUSTER_UID, None);
+        }
+        model.declared.clear();
+        model.crash();
+        model.settle();
+        prop_assert_eq!(model.tags().len(), 0);
+    }
+}
+
+/// A tag of ours, or the user's.
+fn hand_changed() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        mark::TAG_CLUSTER_UID,
+        mark::TAG_ATTACHMENT,
+        mark::TAG_ROLE,
+        mark::peer::TAG_NAME,
+        "team",
+    ])
+}
+
+fn user_tags() -> impl Strategy<Value = BTreeMap<String, String>> {
+    let key = prop::sample::select(vec!["team", "a", "b"]).prop_map(str::to_owned);
+    let value = prop::sample::select(vec!["1", "2"]).prop_map(str::to_owned);
+    prop::collection::btree_map(key, value, 0..4)
 }
 
 #[test]

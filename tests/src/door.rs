@@ -4,7 +4,7 @@
 //! and can fail there, and then show what readers see by now.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -297,6 +297,30 @@ impl<P: Place> Ec2 for Door<P> {
 
     fn modify<'a>(&'a self, eni: &'a EniId, change: &'a Change) -> Answer<'a, ()> {
         Box::pin(self.modify(eni, change))
+    }
+
+    fn tag<'a>(&'a self, eni: &'a EniId, tags: &'a BTreeMap<String, String>) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let call = Call::CreateTags;
+            let mut request = Request::new(&call.to_string()).with("ResourceId.1", eni);
+            for (number, (key, value)) in (1..).zip(tags) {
+                request = request
+                    .with(&format!("Tag.{number}.Key"), key)
+                    .with(&format!("Tag.{number}.Value"), value);
+            }
+            self.ask(call, request).await.map(drop)
+        })
+    }
+
+    fn untag<'a>(&'a self, eni: &'a EniId, keys: &'a BTreeSet<String>) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let call = Call::DeleteTags;
+            let mut request = Request::new(&call.to_string()).with("ResourceId.1", eni);
+            for (number, key) in (1..).zip(keys) {
+                request = request.with(&format!("Tag.{number}.Key"), key);
+            }
+            self.ask(call, request).await.map(drop)
+        })
     }
 
     fn detach<'a>(&'a self, attachment: &'a AttachmentId, force: bool) -> Answer<'a, ()> {

@@ -2,7 +2,7 @@
 //!
 //! It exists before EC2 is called and until EC2 has confirmed that the interface is gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -118,6 +118,11 @@ pub struct NodeEniAttachmentSpec {
     /// The user's tags.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
+    /// Keys of tags that the user no longer asks for and that the interface may still bear. Only
+    /// these are ever taken off it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
+    pub former_tags: BTreeSet<String>,
     /// Bytes, without the Ethernet header. Absent: as the driver sets it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,

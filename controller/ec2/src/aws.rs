@@ -4,6 +4,8 @@ mod change;
 mod parse;
 mod read;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use aws_sdk_ec2::{
     Client,
     config::{retry::RetryConfig, timeout::TimeoutConfig},
@@ -86,6 +88,14 @@ impl Ec2 for Aws {
 
     fn modify<'a>(&'a self, eni: &'a EniId, change: &'a Change) -> Answer<'a, ()> {
         Box::pin(self.modify(eni, change))
+    }
+
+    fn tag<'a>(&'a self, eni: &'a EniId, tags: &'a BTreeMap<String, String>) -> Answer<'a, ()> {
+        Box::pin(self.tag(eni, tags))
+    }
+
+    fn untag<'a>(&'a self, eni: &'a EniId, keys: &'a BTreeSet<String>) -> Answer<'a, ()> {
+        Box::pin(self.untag(eni, keys))
     }
 
     fn detach<'a>(&'a self, attachment: &'a AttachmentId, force: bool) -> Answer<'a, ()> {

@@ -145,7 +145,9 @@ fn of_code(call: Call, code: &str, message: &str) -> Verdict {
             | Call::DescribeSubnets
             | Call::CreateNetworkInterface
             | Call::AttachNetworkInterface
-            | Call::ModifyNetworkInterfaceAttribute => Verdict::Replan,
+            | Call::ModifyNetworkInterfaceAttribute
+            | Call::CreateTags
+            | Call::DeleteTags => Verdict::Replan,
         },
         "InvalidInstanceID.NotFound" => Verdict::Replan,
 

@@ -12,6 +12,8 @@ pub mod paced;
 pub mod snapshot;
 pub mod throttle;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use eniway_api::{AttachmentId, EniId, InstanceId, VpcId};
 use futures::future::BoxFuture;
 
@@ -39,11 +41,13 @@ pub enum Call {
     ModifyNetworkInterfaceAttribute,
     DetachNetworkInterface,
     DeleteNetworkInterface,
+    CreateTags,
+    DeleteTags,
 }
 
 impl Call {
     /// Every action, in no order that means anything.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::DescribeInstances,
         Self::DescribeInstanceTypes,
         Self::DescribeNetworkInterfaces,
@@ -54,6 +58,8 @@ impl Call {
         Self::ModifyNetworkInterfaceAttribute,
         Self::DetachNetworkInterface,
         Self::DeleteNetworkInterface,
+        Self::CreateTags,
+        Self::DeleteTags,
     ];
 
     /// Whether the action changes anything; such a call is made once and never repeated blindly.
@@ -69,7 +75,9 @@ impl Call {
             | Self::AttachNetworkInterface
             | Self::ModifyNetworkInterfaceAttribute
             | Self::DetachNetworkInterface
-            | Self::DeleteNetworkInterface => true,
+            | Self::DeleteNetworkInterface
+            | Self::CreateTags
+            | Self::DeleteTags => true,
         }
     }
 }
@@ -124,6 +132,10 @@ pub trait Ec2: Send + Sync + 'static {
     fn attach<'a>(&'a self, new: &'a NewAttachment) -> Answer<'a, AttachmentId>;
     /// Changes one attribute.
     fn modify<'a>(&'a self, eni: &'a EniId, change: &'a Change) -> Answer<'a, ()>;
+    /// Gives an interface these tags, beside those that it has.
+    fn tag<'a>(&'a self, eni: &'a EniId, tags: &'a BTreeMap<String, String>) -> Answer<'a, ()>;
+    /// Takes the tags with these keys off an interface; at least one, for EC2 takes none as all.
+    fn untag<'a>(&'a self, eni: &'a EniId, keys: &'a BTreeSet<String>) -> Answer<'a, ()>;
     /// Begins a detachment.
     fn detach<'a>(&'a self, attachment: &'a AttachmentId, force: bool) -> Answer<'a, ()>;
     /// Deletes an interface that is attached to nothing.

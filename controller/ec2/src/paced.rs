@@ -1,6 +1,7 @@
 //! EC2 with manners: a token before each call, a deadline for it, and one log line after it.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -145,6 +146,16 @@ impl<E: Ec2> Ec2 for Paced<E> {
             MUTATION_DEADLINE,
             answer,
         ))
+    }
+
+    fn tag<'a>(&'a self, eni: &'a EniId, tags: &'a BTreeMap<String, String>) -> Answer<'a, ()> {
+        let answer = self.inner.tag(eni, tags);
+        Box::pin(self.once(Call::CreateTags, MUTATION_DEADLINE, answer))
+    }
+
+    fn untag<'a>(&'a self, eni: &'a EniId, keys: &'a BTreeSet<String>) -> Answer<'a, ()> {
+        let answer = self.inner.untag(eni, keys);
+        Box::pin(self.once(Call::DeleteTags, MUTATION_DEADLINE, answer))
     }
 
     fn detach<'a>(&'a self, attachment: &'a AttachmentId, force: bool) -> Answer<'a, ()> {

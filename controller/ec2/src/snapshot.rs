@@ -238,6 +238,22 @@ impl Snapshot {
         }
     }
 
+    /// EC2 answered a change of tags.
+    pub fn tagged(&mut self, eni: &EniId, tags: BTreeMap<String, String>, now: Instant) {
+        if let Some(mut eni) = self.eni(eni).cloned() {
+            eni.tags.extend(tags);
+            self.insert(eni, Some(now));
+        }
+    }
+
+    /// EC2 answered that tags are gone.
+    pub fn untagged(&mut self, eni: &EniId, keys: &BTreeSet<String>, now: Instant) {
+        if let Some(mut eni) = self.eni(eni).cloned() {
+            eni.tags.retain(|key, _| !keys.contains(key));
+            self.insert(eni, Some(now));
+        }
+    }
+
     /// EC2 answered a detach.
     pub fn detaching(&mut self, eni: &EniId, now: Instant) {
         if let Some(known) = self.enis.get_mut(eni) {
@@ -261,8 +277,14 @@ impl Snapshot {
     pub fn forget(&mut self, id: &EniId) {
         if let Some(known) = self.enis.remove(id)
             && let Some(uid) = known.value.record()
-            && let Some(ids) = self.by_record.get_mut(uid)
         {
+            self.forget_mark(uid, id);
+        }
+    }
+
+    /// The interface bears this record's UID no more.
+    fn forget_mark(&mut self, uid: &str, id: &EniId) {
+        if let Some(ids) = self.by_record.get_mut(uid) {
             ids.remove(id);
             if ids.is_empty() {
                 self.by_record.remove(uid);
@@ -271,6 +293,13 @@ impl Snapshot {
     }
 
     fn insert(&mut self, eni: Eni, written: Option<Instant>) {
+        let marked = self
+            .eni(&eni.id)
+            .and_then(Eni::record)
+            .map(ToOwned::to_owned);
+        if let Some(uid) = marked.filter(|uid| eni.record() != Some(uid)) {
+            self.forget_mark(&uid, &eni.id);
+        }
         if let Some(uid) = eni.record() {
             self.by_record
                 .entry(uid.to_owned())

@@ -41,6 +41,10 @@ const fn quota(call: Call) -> Quota {
             burst: 100.0,
             refill: 5.0,
         },
+        Call::CreateTags | Call::DeleteTags => Quota {
+            burst: 100.0,
+            refill: 10.0,
+        },
         // Not in EC2's list, so they have the size of any action that changes something.
         Call::AttachNetworkInterface | Call::DetachNetworkInterface => Quota {
             burst: 50.0,

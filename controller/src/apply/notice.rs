@@ -17,7 +17,9 @@ impl Controller {
             Action::Create { .. } if !done => "ENICreationFailed",
             Action::Attach { .. } if done => "ENIAttached",
             Action::Attach { .. } => "ENIAttachmentFailed",
-            Action::Modify { .. } if !done => "ENIModificationFailed",
+            Action::Modify { .. } | Action::Tag { .. } | Action::Untag { .. } if !done => {
+                "ENIModificationFailed"
+            }
             Action::Detach { force: true, .. } if done => "ENIForceDetached",
             Action::Detach { .. } if done => "ENIDetached",
             Action::Detach { .. } if already => "ENIAttachmentAlreadyRemoved",
@@ -57,6 +59,8 @@ pub(super) const fn kind(action: &Action) -> &'static str {
             Change::Groups(_) => "SetGroups",
             Change::Description(_) => "SetDescription",
         },
+        Action::Tag { .. } => "Tag",
+        Action::Untag { .. } => "Untag",
         Action::Detach { .. } => "Detach",
         Action::Delete { .. } => "Delete",
         Action::Look(_) => "Look",

@@ -71,6 +71,8 @@ impl Controller {
                 self.looks.add(Look::Eni(new.eni.clone(), on.uid.clone()));
             }
             Action::Modify { eni, .. }
+            | Action::Tag { eni, .. }
+            | Action::Untag { eni, .. }
             | Action::Detach { eni, .. }
             | Action::Delete { eni, .. } => {
                 self.looks.add(Look::Eni(eni.clone(), on.uid.clone()));

@@ -1,5 +1,7 @@
 //! A NodeENI's spec, in which everything may be unsaid, to a record's, in which nothing is.
 
+use std::collections::BTreeSet;
+
 use eniway_api::{DeviceIndex, Dpdk, GroupId, NodeEniAttachmentSpec, NodeEniSpec};
 use eniway_ec2::Subnet;
 
@@ -35,6 +37,7 @@ impl Place<'_> {
                 .iter()
                 .map(|(key, value)| (key.clone(), value.0.clone()))
                 .collect(),
+            former_tags: BTreeSet::new(),
             mtu: said.mtu.filter(|mtu| *mtu != 0),
             data_path: said.data_path.clone(),
             dpdk: dpdk(said),

@@ -1,13 +1,10 @@
 //! The way of a wanted record: created, attached, as its spec says.
 
-use std::collections::BTreeMap;
-
-use eniway_api::{NodeEniAttachment, conditions::reason, mark};
+use eniway_api::{NodeEniAttachment, conditions::reason};
 use eniway_ec2::{Attachment, AttachmentState, Change, Eni, InstanceState, NewAttachment, NewEni};
-use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
-use super::{Cluster, Note, Planner, chosen, places, progressing, uid};
+use super::{Cluster, Note, Planner, chosen, places, progressing, recorded, tags, uid};
 use crate::{
     action::{Action, Look, Target},
     memory::{Creation, Memory},
@@ -23,7 +20,7 @@ impl<'a> Planner<'a> {
         memory: &Memory,
         on: &Target,
     ) -> Option<Note> {
-        let Some(eni) = chosen(record, enis.first().copied(), self.observed.snapshot) else {
+        let Some(eni) = chosen(record, enis) else {
             return self.create(record, memory, on);
         };
         // A second one of the same record is a leak of a lost answer: it goes while it is idle.
@@ -49,16 +46,11 @@ impl<'a> Planner<'a> {
         on: &Target,
     ) -> Option<Note> {
         let snapshot = self.observed.snapshot;
-        let ec2 = record
-            .status
-            .as_ref()
-            .and_then(|status| status.ec2.as_ref());
-        let recorded = ec2.and_then(|ec2| ec2.eni_id.as_ref());
         let answered = match &memory.creation {
             Creation::Answered(id) => Some(id),
             Creation::Unknown | Creation::Untried | Creation::Unanswered(_) => None,
         };
-        if let Some(id) = recorded.or(answered) {
+        if let Some(id) = recorded(record).or(answered) {
             if !snapshot.is_gone(id) {
                 self.look(memory, Look::Eni(id.clone(), on.uid.clone()));
                 return progressing(format!("asking EC2 what became of {id}"));
@@ -203,6 +195,7 @@ impl<'a> Planner<'a> {
         if eni.description != spec.description {
             self.modify(eni, Change::Description(spec.description.clone()), on);
         }
+        self.tags(record, eni, on);
     }
 
     fn modify(&mut self, eni: &Eni, change: Change, on: &Target) {
@@ -221,7 +214,7 @@ fn new_eni(record: &NodeEniAttachment, cluster: &Cluster) -> NewEni {
         subnet: spec.subnet_id.clone(),
         groups: spec.security_group_ids.clone(),
         description: spec.description.clone(),
-        tags: tags(record, cluster),
+        tags: tags::wanted(record, cluster),
         client_token: client_token(record),
     }
 }
@@ -238,42 +231,4 @@ fn client_token(record: &NodeEniAttachment) -> String {
     hash.update(attempt.to_be_bytes());
     let digest = hash.finalize();
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn tags(record: &NodeEniAttachment, cluster: &Cluster) -> BTreeMap<String, String> {
-    let spec = &record.spec;
-    let subnet = spec.subnet_id.as_str();
-    let last8 = &subnet[subnet.len().saturating_sub(8)..];
-    let name = format!("nodeeni-{}-{}-{last8}", spec.node_eni.name, spec.node_name);
-    // Of the record's making, not of the call's: a repeated request must be the same request.
-    let created = record
-        .metadata
-        .creation_timestamp
-        .as_ref()
-        .map_or(Timestamp::UNIX_EPOCH, |time| time.0);
-    let mut tags = spec.tags.clone();
-    let ours = [
-        (mark::peer::TAG_NAME, name.as_str()),
-        (mark::peer::TAG_NODE_ENI, &spec.node_eni.name),
-        (mark::peer::TAG_NODE, &spec.node_name),
-        (mark::peer::TAG_SUBNET, subnet),
-        (mark::peer::TAG_MANAGED_BY, mark::peer::MANAGED_BY),
-        (mark::TAG_NO_MANAGE, "true"),
-        (mark::TAG_CLUSTER, &cluster.name),
-        (mark::TAG_CLUSTER_UID, &cluster.uid),
-        (mark::TAG_NODE_ENI_UID, &spec.node_eni.uid),
-        (mark::TAG_ATTACHMENT, uid(record)),
-        (mark::TAG_ROLE, mark::Role::Attachment.as_str()),
-        (mark::TAG_CREATED_AT, &created.to_string()),
-    ];
-    for (key, value) in ours {
-        // EC2 takes 256 characters; a user's `Name` stays.
-        let value: String = value.chars().take(256).collect();
-        if key == mark::peer::TAG_NAME {
-            tags.entry(key.to_owned()).or_insert(value);
-        } else {
-            tags.insert(key.to_owned(), value);
-        }
-    }
-    tags
 }

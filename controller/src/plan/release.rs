@@ -5,7 +5,7 @@ use std::time::Duration;
 use eniway_api::{NodeEniAttachment, NodePhase, conditions::reason, mark};
 use eniway_ec2::{AttachmentState, Eni, InstanceState};
 
-use super::{Agent, Note, Planner, progressing};
+use super::{Agent, Note, Planner, progressing, recorded};
 use crate::{
     action::{Action, Look, Target},
     memory::{Creation, Memory},
@@ -139,12 +139,7 @@ impl<'a> Planner<'a> {
         on: &Target,
     ) -> Option<Note> {
         let now = self.now.monotonic;
-        let ec2 = record
-            .status
-            .as_ref()
-            .and_then(|status| status.ec2.as_ref());
-        let recorded = ec2.and_then(|ec2| ec2.eni_id.as_ref());
-        let known = recorded.or(match &memory.creation {
+        let known = recorded(record).or(match &memory.creation {
             Creation::Answered(id) => Some(id),
             Creation::Unknown | Creation::Untried | Creation::Unanswered(_) => None,
         });

@@ -1,6 +1,9 @@
 //! The controller is killed before and after each single EC2 call and each write to the API server.
 
-use std::task::{Context, Poll};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    task::{Context, Poll},
+};
 
 use eniway_api::{AttachmentId, EniId, VpcId};
 use eniway_ec2::{
@@ -50,6 +53,12 @@ impl Ec2 for Mortal {
     }
     fn modify<'a>(&'a self, eni: &'a EniId, change: &'a Change) -> Answer<'a, ()> {
         Box::pin(self.switch.step(Ec2::modify(&self.door, eni, change)))
+    }
+    fn tag<'a>(&'a self, eni: &'a EniId, tags: &'a BTreeMap<String, String>) -> Answer<'a, ()> {
+        Box::pin(self.switch.step(self.door.tag(eni, tags)))
+    }
+    fn untag<'a>(&'a self, eni: &'a EniId, keys: &'a BTreeSet<String>) -> Answer<'a, ()> {
+        Box::pin(self.switch.step(self.door.untag(eni, keys)))
     }
     fn detach<'a>(&'a self, attachment: &'a AttachmentId, force: bool) -> Answer<'a, ()> {
         Box::pin(self.switch.step(self.door.detach(attachment, force)))

@@ -176,6 +176,14 @@ impl Running {
         self.door.world().call(&request, Timestamp::now()).unwrap();
     }
 
+    /// Somebody takes a tag off a resource.
+    pub(super) fn untag(&self, resource: impl std::fmt::Display, key: &str) {
+        let request = Request::new("DeleteTags")
+            .with("ResourceId.1", resource)
+            .with("Tag.1.Key", key);
+        self.door.world().call(&request, Timestamp::now()).unwrap();
+    }
+
     /// Where an interface is attached.
     pub(super) fn index_of(&self, id: &EniId) -> Option<u32> {
         let world = self.door.world();

@@ -2,6 +2,7 @@
 
 mod checks;
 mod cloud;
+mod tags;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -71,6 +72,7 @@ impl Model {
                 security_group_names: vec!["multus".to_owned()],
                 device_index: index.map(DeviceIndex),
                 source_dest_check: Some(*check),
+                tags: tags::said(&BTreeMap::from([("team".to_owned(), "packets".to_owned())])),
                 ..NodeEniSpec::default()
             };
             let mut node_eni = NodeEni::new(&format!("n{number}"), spec);
@@ -280,6 +282,8 @@ impl Model {
             Action::Create { .. }
             | Action::Attach { .. }
             | Action::Modify { .. }
+            | Action::Tag { .. }
+            | Action::Untag { .. }
             | Action::Detach { .. }
             | Action::Delete { .. } => self.call(action),
         }
@@ -334,6 +338,10 @@ impl Model {
             }
             Action::Modify { eni, change, .. } => block_on(self.door.modify(eni, change))
                 .map(|()| self.snapshot.modified(eni, change, now)),
+            Action::Tag { eni, tags, .. } => block_on(self.door.tag(eni, tags))
+                .map(|()| self.snapshot.tagged(eni, tags.clone(), now)),
+            Action::Untag { eni, keys, .. } => block_on(self.door.untag(eni, keys))
+                .map(|()| self.snapshot.untagged(eni, keys, now)),
             Action::Detach {
                 eni,
                 attachment,

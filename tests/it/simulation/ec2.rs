@@ -2,7 +2,7 @@
 //! keep.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -200,6 +200,23 @@ impl Ec2 for Seat {
             let call = Call::ModifyNetworkInterfaceAttribute;
             self.judge(call, eni, false);
             self.send(call, Ec2::modify(&self.door, eni, change)).await
+        })
+    }
+
+    // An interface that lost our marks gets them back: it need not look like ours.
+    fn tag<'a>(&'a self, eni: &'a EniId, tags: &'a BTreeMap<String, String>) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let call = Call::CreateTags;
+            self.leads(call);
+            self.send(call, self.door.tag(eni, tags)).await
+        })
+    }
+
+    fn untag<'a>(&'a self, eni: &'a EniId, keys: &'a BTreeSet<String>) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let call = Call::DeleteTags;
+            self.judge(call, eni, false);
+            self.send(call, self.door.untag(eni, keys)).await
         })
     }
 

@@ -1,5 +1,7 @@
 //! What EC2 is told to do, one call each.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use aws_sdk_ec2::types::{
     AttributeBooleanValue, AttributeValue, NetworkInterfaceAttachmentChanges, ResourceType, Tag,
     TagSpecification,
@@ -88,6 +90,35 @@ impl Aws {
             .await
             .map_err(|error| failed(Call::ModifyNetworkInterfaceAttribute, error))?;
         Ok(())
+    }
+
+    pub(super) async fn tag(
+        &self,
+        eni: &EniId,
+        tags: &BTreeMap<String, String>,
+    ) -> Result<(), Error> {
+        let call = Call::CreateTags;
+        let tags = tags.iter();
+        let tags = tags.map(|(key, value)| Tag::builder().key(key).value(value).build());
+        let request = self
+            .client
+            .create_tags()
+            .resources(eni.as_str())
+            .set_tags(Some(tags.collect()));
+        let answer = request.send().await;
+        answer.map(drop).map_err(|error| failed(call, error))
+    }
+
+    pub(super) async fn untag(&self, eni: &EniId, keys: &BTreeSet<String>) -> Result<(), Error> {
+        let call = Call::DeleteTags;
+        let tags = keys.iter().map(|key| Tag::builder().key(key).build());
+        let request = self
+            .client
+            .delete_tags()
+            .resources(eni.as_str())
+            .set_tags(Some(tags.collect()));
+        let answer = request.send().await;
+        answer.map(drop).map_err(|error| failed(call, error))
     }
 
     pub(super) async fn detach(&self, attachment: &AttachmentId, force: bool) -> Result<(), Error> {

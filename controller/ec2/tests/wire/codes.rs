@@ -1,5 +1,7 @@
 //! Each of EC2's codes becomes its verdict, as a client reads it from the wire.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use ec2_sim::Effect;
 use eniway_ec2::{
     Call::{self, *},
@@ -220,6 +222,14 @@ async fn refusal(ec2: &impl Ec2, call: Call) -> Error {
         ModifyNetworkInterfaceAttribute => ec2.modify(&eni, &Change::SourceDestCheck(true)).await,
         DetachNetworkInterface => ec2.detach(&"eni-attach-00000001".into(), false).await,
         DeleteNetworkInterface => ec2.delete(&eni).await,
+        CreateTags => {
+            ec2.tag(
+                &eni,
+                &BTreeMap::from([("team".to_owned(), "net".to_owned())]),
+            )
+            .await
+        }
+        DeleteTags => ec2.untag(&eni, &BTreeSet::from(["team".to_owned()])).await,
     };
     answer.unwrap_err()
 }

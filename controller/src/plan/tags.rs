@@ -1,0 +1,98 @@
+//! Decides which tags an interface gets and loses: ours and the user's, and nobody else's.
+//!
+//! The tags are how eniway knows its own. Whoever changes them by hand hides the interface from the
+//! whole reads; the record still names it, a look by its ID shows it, and its tags are repaired before
+//! anything else is done to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use eniway_api::{NodeEniAttachment, NodeEniAttachmentSpec, mark};
+use eniway_ec2::Eni;
+use jiff::Timestamp;
+
+use super::{Cluster, Planner, uid};
+use crate::action::{Action, Target};
+
+impl Planner<'_> {
+    /// Has the interface bear what it should, and no tag that the user has given up.
+    pub(super) fn tags(&mut self, record: &NodeEniAttachment, eni: &Eni, on: &Target) {
+        let wanted = wanted(record, self.observed.cluster);
+        let former = record.spec.former_tags.iter();
+        let keys: BTreeSet<_> = former
+            .filter(|key| eni.tags.contains_key(*key) && !wanted.contains_key(*key))
+            .cloned()
+            .collect();
+        let mut tags = wanted;
+        tags.retain(|key, value| eni.tags.get(key) != Some(value));
+        let eni = &eni.id;
+        // Room first: EC2 takes 50 tags.
+        if !keys.is_empty() {
+            let (on, eni) = (on.clone(), eni.clone());
+            self.push(Action::Untag { on, eni, keys });
+        }
+        if !tags.is_empty() {
+            let (on, eni) = (on.clone(), eni.clone());
+            self.push(Action::Tag { on, eni, tags });
+        }
+    }
+}
+
+/// Whether the interface bears the marks by which whole reads find it and tell whose it is.
+pub(super) fn marked(record: &NodeEniAttachment, cluster: &Cluster, eni: &Eni) -> bool {
+    eni.record() == Some(uid(record)) && eni.tags.get(mark::TAG_CLUSTER_UID) == Some(&cluster.uid)
+}
+
+/// The keys that `next` does not ask for any more and that the interface may still bear: written down
+/// together with the wish that drops them, so that no crash forgets which tags were ours.
+pub(super) fn former(
+    record: &NodeEniAttachment,
+    next: &NodeEniAttachmentSpec,
+    eni: Option<&Eni>,
+) -> BTreeSet<String> {
+    let old = &record.spec;
+    let dropped = old.tags.keys().filter(|key| !next.tags.contains_key(*key));
+    let waiting = old.former_tags.iter().filter(|key| {
+        let borne = eni.is_none_or(|eni| eni.tags.contains_key(*key));
+        borne && !next.tags.contains_key(*key)
+    });
+    dropped.chain(waiting).cloned().collect()
+}
+
+/// The tags that the record's interface should bear: the user's, then ours.
+pub(super) fn wanted(record: &NodeEniAttachment, cluster: &Cluster) -> BTreeMap<String, String> {
+    let spec = &record.spec;
+    let subnet = spec.subnet_id.as_str();
+    let last8 = &subnet[subnet.len().saturating_sub(8)..];
+    let name = format!("nodeeni-{}-{}-{last8}", spec.node_eni.name, spec.node_name);
+    // Of the record's making, not of the call's: a repeated request must be the same request.
+    let created = record
+        .metadata
+        .creation_timestamp
+        .as_ref()
+        .map_or(Timestamp::UNIX_EPOCH, |time| time.0);
+    let mut tags = spec.tags.clone();
+    let ours = [
+        (mark::peer::TAG_NAME, name.as_str()),
+        (mark::peer::TAG_NODE_ENI, &spec.node_eni.name),
+        (mark::peer::TAG_NODE, &spec.node_name),
+        (mark::peer::TAG_SUBNET, subnet),
+        (mark::peer::TAG_MANAGED_BY, mark::peer::MANAGED_BY),
+        (mark::TAG_NO_MANAGE, "true"),
+        (mark::TAG_CLUSTER, &cluster.name),
+        (mark::TAG_CLUSTER_UID, &cluster.uid),
+        (mark::TAG_NODE_ENI_UID, &spec.node_eni.uid),
+        (mark::TAG_ATTACHMENT, uid(record)),
+        (mark::TAG_ROLE, mark::Role::Attachment.as_str()),
+        (mark::TAG_CREATED_AT, &created.to_string()),
+    ];
+    for (key, value) in ours {
+        // EC2 takes 256 characters; a user's `Name` stays.
+        let value: String = value.chars().take(256).collect();
+        if key == mark::peer::TAG_NAME {
+            tags.entry(key.to_owned()).or_insert(value);
+        } else {
+            tags.insert(key.to_owned(), value);
+        }
+    }
+    tags
+}
