@@ -9,6 +9,8 @@ use eniway_api::{AttachmentId, Ec2Status, EniId, InstanceId, NodeEniAttachmentSp
 use eniway_ec2::{Change, NewAttachment, NewEni};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
+use crate::desired::Unwanted;
+
 /// One step. Its operands are known; what depends on its result comes in the next round.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
@@ -23,7 +25,7 @@ pub enum Action {
         spec: Box<NodeEniAttachmentSpec>,
     },
     /// Ask for a record's deletion; its finalizer keeps it until the interface is gone.
-    DeleteRecord { name: String, why: &'static str },
+    DeleteRecord { name: String, why: Unwanted },
     /// Write what EC2 answered into the record's status.
     Report {
         name: String,

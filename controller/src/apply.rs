@@ -96,11 +96,12 @@ impl Controller {
                     self.cache().wrote(record);
                 }
             }
-            Action::DeleteRecord { name, .. } => {
+            Action::DeleteRecord { name, why } => {
                 if let Some(record) = self.record(name)
                     && let Some(marked) = self.kubernetes.delete_record(&record).await?
                 {
                     self.cache().wrote(marked);
+                    self.tell_deletion(&record, *why);
                 }
             }
             Action::Report { name, ec2, ready } => {

@@ -21,7 +21,10 @@ use eniway_api::{
 use eniway_ec2::{Instance, InstanceState, Snapshot};
 use kube::ResourceExt as _;
 
-pub use self::node::{Node, Provider, provider, selects};
+pub use self::{
+    node::{Node, Provider, provider, selects},
+    unwanted::Unwanted,
+};
 use self::{
     unwanted::{lost_its_node, unwanted},
     wishes::Place,
@@ -70,7 +73,7 @@ pub struct Problem {
 pub struct Desired {
     pub wishes: Vec<Wish>,
     /// Records that nothing wants any more, with the reason.
-    pub unwanted: Vec<(String, &'static str)>,
+    pub unwanted: Vec<(String, Unwanted)>,
     pub problems: Vec<Problem>,
     /// UIDs of the NodeENIs that select the node.
     pub matching: Vec<String>,

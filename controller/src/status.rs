@@ -12,7 +12,7 @@ use eniway_ec2::{AttachmentState, Eni, Subnet};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-pub use self::node_eni::{NodeTally, Situation, attached, node_eni};
+pub use self::node_eni::{NodeTally, Situation, attached, node_eni, ready};
 use crate::plan::Note;
 
 /// What EC2 says of the record's interface.

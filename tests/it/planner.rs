@@ -139,6 +139,53 @@ proptest! {
     }
 
     #[test]
+    fn a_node_is_never_without_an_interface_while_its_subnet_changes(
+        nodes in 1_usize..=3,
+        seed in any::<u64>(),
+        crashes in prop::collection::vec(prop::option::of(0_usize..3), 1..40),
+    ) {
+        // Subnets 0 and 2 are in one zone, 1 and 3 in the other.
+        let mut model = Model::new(&Case { node_enis: vec![(vec![0, 1], true, None, true)], nodes, seed });
+        model.settle();
+        let served = model.served();
+        prop_assert_eq!(served.len(), nodes);
+        model.wish_subnets(&[2, 3]);
+        for after in crashes {
+            for node in model.nodes() {
+                model.round(&node, after);
+                prop_assert_eq!(&model.served(), &served);
+            }
+            if after.is_some() {
+                model.crash();
+            }
+        }
+        model.settle();
+        prop_assert_eq!(&model.served(), &served);
+        model.check_wishes();
+    }
+
+    #[test]
+    fn changed_subnets_converge_also_where_there_is_no_room_for_both(
+        node_enis in 1_usize..=8,
+        seed in any::<u64>(),
+        crashes in prop::collection::vec(0_usize..6, 0..6),
+    ) {
+        // m5.4xlarge holds eight interfaces; one is the primary.
+        let node_enis = vec![(vec![0, 1], true, None, true); node_enis];
+        let mut model = Model::new(&Case { node_enis, nodes: 1, seed });
+        model.settle();
+        let before = model.ours().len();
+        model.wish_subnets(&[2, 3]);
+        for after in crashes {
+            model.round("node0", Some(after));
+            model.crash();
+        }
+        model.settle();
+        model.check_wishes();
+        prop_assert_eq!(model.ours().len(), before);
+    }
+
+    #[test]
     fn an_interface_whose_marks_are_gone_is_deleted_with_its_wish(case in case()) {
         let mut model = Model::new(&case);
         model.settle();

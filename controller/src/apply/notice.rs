@@ -1,10 +1,13 @@
 //! Tells people and metrics what was done, in J's words where J has one.
 
+use eniway_api::NodeEniAttachment;
 use eniway_ec2::{Change, Error as Ec2Error, Verdict};
+use kube::ResourceExt as _;
 
 use crate::{
     action::{Action, Target},
     controller::Controller,
+    desired::Unwanted,
     kubernetes::Notice,
 };
 
@@ -40,6 +43,30 @@ impl Controller {
                 _ => format!("{action} for node {}", on.node),
             },
         });
+    }
+}
+
+impl Controller {
+    /// An event, when a record goes in a way that people notice.
+    pub(super) fn tell_deletion(&self, record: &NodeEniAttachment, why: Unwanted) {
+        match why {
+            Unwanted::NoRoomForBoth => self.notify(Notice {
+                node_eni: record.spec.node_eni.clone(),
+                record: record.name_any(),
+                warning: true,
+                reason: "NoRoomForBoth",
+                action: "DeleteRecord",
+                note: format!(
+                    "the interface in {} of node {} goes before its successor is attached: {why}",
+                    record.spec.subnet_id, record.spec.node_name
+                ),
+            }),
+            Unwanted::NodeEniGone
+            | Unwanted::NodeEniDeleted
+            | Unwanted::InstanceTerminated
+            | Unwanted::LabelLost
+            | Unwanted::SubnetDropped => {}
+        }
     }
 }
 

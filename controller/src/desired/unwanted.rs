@@ -1,9 +1,43 @@
 //! Decides which records nothing wants any more, and whose instance must be asked for.
 
-use eniway_api::{NodeEniAttachment, conditions::reason};
+use std::fmt;
+
+use eniway_api::{
+    NodeEni, NodeEniAttachment, SubnetPolicy,
+    conditions::{READY, reason},
+};
 use kube::ResourceExt as _;
 
-use super::{Declared, Desired, Inputs, Node, Problem, selects};
+use super::{Declared, Desired, Inputs, Node, Problem, Wish, selects};
+use crate::status;
+
+/// Why nothing wants a record any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unwanted {
+    NodeEniGone,
+    NodeEniDeleted,
+    InstanceTerminated,
+    LabelLost,
+    /// Its place in the NodeENI's list has another subnet, whose interface does its work, or none.
+    SubnetDropped,
+    /// The same, but the instance has no place for both at once.
+    NoRoomForBoth,
+}
+
+impl fmt::Display for Unwanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NodeEniGone => "its NodeENI is gone",
+            Self::NodeEniDeleted => "its NodeENI is being deleted",
+            Self::InstanceTerminated => "its instance is terminated",
+            Self::LabelLost => "the node lost the label",
+            Self::SubnetDropped => "the NodeENI names another subnet",
+            Self::NoRoomForBoth => {
+                "the NodeENI names another subnet, and the instance has no place for both"
+            }
+        })
+    }
+}
 
 /// Whether Kubernetes dropped or replaced the record's node, and EC2 has not said that the instance
 /// ends.
@@ -21,19 +55,19 @@ pub(super) fn unwanted(
     desired: &Desired,
     inputs: Inputs<'_>,
     record: &NodeEniAttachment,
-) -> Option<&'static str> {
+) -> Option<Unwanted> {
     let spec = &record.spec;
     let owner = inputs
         .declared
         .iter()
         .find(|declared| declared.uid() == spec.node_eni.uid);
     let node_eni = match owner {
-        None => return Some("its NodeENI is gone"),
+        None => return Some(Unwanted::NodeEniGone),
         Some(Declared::Unreadable { .. }) => return None,
         Some(Declared::Readable(node_eni)) => node_eni,
     };
     if node_eni.metadata.deletion_timestamp.is_some() {
-        return Some("its NodeENI is being deleted");
+        return Some(Unwanted::NodeEniDeleted);
     }
     let gone = match inputs.snapshot.instance(&spec.instance_id) {
         Some(instance) => instance.state.is_gone(),
@@ -44,14 +78,14 @@ pub(super) fn unwanted(
         }
     };
     if gone {
-        return Some("its instance is terminated");
+        return Some(Unwanted::InstanceTerminated);
     }
     let node = inputs.node?;
     if node.instance() != Some(&spec.instance_id) {
         return None;
     }
     if !selects(node_eni, node) {
-        return Some("the node lost the label");
+        return Some(Unwanted::LabelLost);
     }
     let undecided = desired
         .problems
@@ -61,7 +95,47 @@ pub(super) fn unwanted(
         .wishes
         .iter()
         .any(|wish| wish.record == record.name_any());
-    (!undecided && !wished).then_some("the NodeENI names another subnet")
+    if undecided || wished {
+        return None;
+    }
+    match successor(desired, node_eni, record) {
+        None => Some(Unwanted::SubnetDropped),
+        Some(wish) => replaced(inputs, record, wish),
+    }
+}
+
+/// The wish that stands where the record's subnet stood.
+fn successor<'a>(
+    desired: &'a Desired,
+    node_eni: &NodeEni,
+    record: &NodeEniAttachment,
+) -> Option<&'a Wish> {
+    let of_node_eni = |wish: &&Wish| wish.spec.node_eni.uid == record.spec.node_eni.uid;
+    let mut wishes = desired.wishes.iter().filter(of_node_eni);
+    match node_eni.spec.subnet_policy.unwrap_or_default() {
+        SubnetPolicy::All => wishes.find(|wish| wish.spec.position == record.spec.position),
+        SubnetPolicy::MatchZone => wishes.next(),
+    }
+}
+
+/// The new interface comes before the old one goes, as far as the old one ever came; unless the
+/// instance has no place for both.
+fn replaced(inputs: Inputs<'_>, record: &NodeEniAttachment, wish: &Wish) -> Option<Unwanted> {
+    let reached = |record: &NodeEniAttachment| (status::attached(record), status::ready(record));
+    let next = inputs
+        .records
+        .iter()
+        .find(|next| next.name_any() == wish.record)
+        .filter(|next| next.metadata.deletion_timestamp.is_none())?;
+    if reached(next) >= reached(record) {
+        return Some(Unwanted::SubnetDropped);
+    }
+    let conditions = &next.status.as_ref()?.conditions;
+    let ready = conditions.iter().find(|one| one.type_ == READY)?;
+    let crowded = [reason::INSTANCE_LIMIT_REACHED, reason::NO_FREE_DEVICE_INDEX];
+    crowded
+        .contains(&ready.reason.as_str())
+        .then_some(Unwanted::NoRoomForBoth)
 }
 
 /// Whether the problem is known for good: what the NodeENI names is not for this node.

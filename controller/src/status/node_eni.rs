@@ -47,7 +47,9 @@ pub fn attached(record: &NodeEniAttachment) -> bool {
     ec2.is_some_and(|ec2| ec2.state == Ec2State::Attached)
 }
 
-fn ready(record: &NodeEniAttachment) -> bool {
+/// Whether it is attached, and its node reports it as ready.
+#[must_use]
+pub fn ready(record: &NodeEniAttachment) -> bool {
     let node = record
         .status
         .as_ref()
@@ -138,7 +140,11 @@ fn summary(situation: Situation<'_>, counts: &NodeEniStatus) -> (bool, &'static 
         "{} of {} interfaces are attached, {} are ready",
         counts.attached, counts.desired, counts.ready
     );
-    if counts.ready >= counts.desired {
+    // One that will replace another is not in the counts' favour: both are there meanwhile.
+    let behind = |record: &&Arc<NodeEniAttachment>| {
+        record.metadata.deletion_timestamp.is_none() && !ready(record)
+    };
+    if counts.ready >= counts.desired && !situation.records.iter().any(|one| behind(&one)) {
         return (true, reason::READY, progress);
     }
     // What a record complains about says more than a count.

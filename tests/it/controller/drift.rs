@@ -1,9 +1,12 @@
 //! What somebody changes by hand in EC2, or a user in a wish, converges on the interface that is there.
 
+use std::time::Duration;
+
+use ec2_sim::{AttachmentState, Settings};
 use eniway_api::mark;
 use serde_json::json;
 
-use super::{SUBNET_B, rig::Rig, spec};
+use super::{SUBNET_B, SUBNET_SMALL, rig::Rig, spec};
 
 #[test]
 fn tags_follow_the_wish_and_others_stay() {
@@ -62,6 +65,51 @@ fn an_interface_without_our_marks_gets_them_back() {
         rig.until("nothing is left", |state| state.records.is_empty())
             .await;
         assert!(rig.ours().is_empty());
+        controller.stop().await;
+    });
+}
+
+#[test]
+fn the_interface_in_another_subnet_is_attached_before_the_old_one_goes() {
+    let settings = Settings {
+        attach_ms: Duration::from_secs(1),
+        ..Settings::default()
+    };
+    Rig::with(1, settings).run(async |rig| {
+        let controller = rig.controller();
+        rig.wish("moves", &spec(&[SUBNET_B])).await;
+        rig.until("it is attached", |state| state.attached() == 1)
+            .await;
+        rig.wish("moves", &spec(&[SUBNET_SMALL])).await;
+        rig.until_world("it has moved", |enis| {
+            let serves = |eni: &ec2_sim::Interface| {
+                let place = eni.attachment.as_ref();
+                place.is_some_and(|place| place.state == AttachmentState::Attached)
+            };
+            assert!(enis.iter().any(serves), "the node is without an interface");
+            enis.len() == 1 && enis[0].subnet.to_string() == SUBNET_SMALL
+        })
+        .await;
+        controller.stop().await;
+    });
+}
+
+#[test]
+fn on_a_full_instance_the_old_interface_goes_first_and_an_event_says_so() {
+    Rig::new(1).run(async |rig| {
+        let controller = rig.controller();
+        // m5.large holds three; one is the primary.
+        rig.wish("stays", &spec(&[SUBNET_B])).await;
+        rig.wish("moves", &spec(&[SUBNET_B])).await;
+        rig.until("both are attached", |state| state.attached() == 2)
+            .await;
+        rig.wish("moves", &spec(&[SUBNET_SMALL])).await;
+        rig.until_world("it has moved", |enis| {
+            let here = |eni: &&ec2_sim::Interface| eni.subnet.to_string() == SUBNET_SMALL;
+            enis.len() == 2 && enis.iter().filter(here).any(|eni| eni.status() == "in-use")
+        })
+        .await;
+        rig.until_event("NoRoomForBoth").await;
         controller.stop().await;
     });
 }

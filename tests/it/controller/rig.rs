@@ -8,7 +8,7 @@ use eniway_tests::door::{Clock, Door};
 use jiff::Timestamp;
 use k8s_openapi::api::{
     coordination::v1::Lease,
-    core::v1::{Namespace, Node},
+    core::v1::{Event, Namespace, Node},
 };
 use kube::{
     Api, Client, ResourceExt as _,
@@ -264,6 +264,21 @@ impl Running {
                 .collect::<Vec<_>>(),
             self.ours(),
         );
+    }
+
+    pub(super) async fn until_event(&self, reason: &str) {
+        let events: Api<Event> = Api::all(self.client.clone());
+        for _ in 0..600 {
+            let all = events.list(&ListParams::default()).await.unwrap();
+            if all
+                .iter()
+                .any(|event| event.reason.as_deref() == Some(reason))
+            {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("never: an event {reason}");
     }
 
     pub(super) async fn until_world(&self, what: &str, holds: impl Fn(&[Interface]) -> bool) {

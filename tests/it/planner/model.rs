@@ -2,6 +2,7 @@
 
 mod checks;
 mod cloud;
+mod subnets;
 mod tags;
 
 use std::{
@@ -12,7 +13,7 @@ use std::{
 
 use eniway_api::{
     DeviceIndex, InstanceId, NodeEni, NodeEniAttachment, NodeEniAttachmentStatus, NodeEniSpec,
-    NodeStatus, SubnetPolicy, VpcId,
+    NodePhase, NodeStatus, SubnetPolicy, VpcId,
 };
 use eniway_controller::{
     action::{Action, Look},
@@ -20,6 +21,7 @@ use eniway_controller::{
     memory::{Creation, Memory},
     pace::Pace,
     plan::{Agent, Cluster, Now, Observed, Plan, plan},
+    status,
 };
 use eniway_ec2::{Ec2 as _, Instances, Interfaces, Snapshot, Verdict};
 use eniway_tests::door::{Clock, Door};
@@ -213,8 +215,8 @@ impl Model {
         for action in plan.actions.iter().take(most) {
             self.apply(action);
         }
-        self.agent();
-        !plan.actions.is_empty() || plan.wake.is_some()
+        let agent_works = self.agent();
+        agent_works || !plan.actions.is_empty() || plan.wake.is_some()
     }
 
     pub(super) fn settle(&mut self) {
@@ -236,17 +238,30 @@ impl Model {
         panic!("does not converge: {left:?}");
     }
 
-    /// The nodes' agents release what is deleted.
-    fn agent(&mut self) {
+    /// The nodes' agents release what is deleted, and take a while to set up what is attached; whether
+    /// they had anything to do.
+    fn agent(&mut self) -> bool {
+        let mut works = false;
         for record in self.records.values_mut() {
-            if record.metadata.deletion_timestamp.is_some() {
-                let status = record.status.get_or_insert_default();
-                status.node = Some(NodeStatus {
-                    released: true,
-                    ..NodeStatus::default()
-                });
-            }
+            let released = record.metadata.deletion_timestamp.is_some();
+            let attached = status::attached(record);
+            let status = record.status.get_or_insert_default();
+            let phase = status.node.as_ref().map(|node| node.phase);
+            let next = NodeStatus {
+                released,
+                phase: match phase {
+                    _ if released => NodePhase::Released,
+                    None if attached => NodePhase::Pending,
+                    Some(NodePhase::Pending) => NodePhase::Configuring,
+                    Some(NodePhase::Configuring) => NodePhase::Ready,
+                    None | Some(_) => continue,
+                },
+                ..NodeStatus::default()
+            };
+            works |= status.node.as_ref() != Some(&next);
+            status.node = Some(next);
         }
+        works
     }
 
     fn apply(&mut self, action: &Action) {

@@ -1,0 +1,30 @@
+//! Users who change their minds about subnets.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use eniway_api::InstanceId;
+use eniway_controller::{desired::Declared, status::ready};
+
+use super::{Model, subnet};
+
+impl Model {
+    /// Every NodeENI names these subnets.
+    pub(in crate::planner) fn wish_subnets(&mut self, subnets: &[usize]) {
+        for declared in &mut self.declared {
+            if let Declared::Readable(node_eni) = declared {
+                let ids = subnets.iter().map(|number| subnet(*number).as_str().into());
+                Arc::make_mut(node_eni).spec.subnet_ids = ids.collect();
+            }
+        }
+    }
+
+    /// The instances on which an interface of ours is ready, and nobody is to release it.
+    pub(in crate::planner) fn served(&self) -> BTreeSet<InstanceId> {
+        let records = self.records.values();
+        let serving =
+            records.filter(|record| record.metadata.deletion_timestamp.is_none() && ready(record));
+        serving
+            .map(|record| record.spec.instance_id.clone())
+            .collect()
+    }
+}
