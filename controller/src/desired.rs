@@ -15,8 +15,8 @@ use std::{
 };
 
 use eniway_api::{
-    InstanceId, NodeEni, NodeEniAttachment, NodeEniAttachmentSpec, NodeEniRef, SubnetId, VpcId,
-    conditions::reason,
+    DeletionPolicy, InstanceId, NodeEni, NodeEniAttachment, NodeEniAttachmentSpec, NodeEniRef,
+    SubnetId, VpcId, conditions::reason,
 };
 use eniway_ec2::{Instance, InstanceState, Snapshot};
 use kube::ResourceExt as _;
@@ -26,7 +26,7 @@ pub use self::{
     unwanted::Unwanted,
 };
 use self::{
-    unwanted::{lost_its_node, unwanted},
+    unwanted::{changed_policy, lost_its_node, unwanted},
     wishes::Place,
 };
 
@@ -74,6 +74,8 @@ pub struct Desired {
     pub wishes: Vec<Wish>,
     /// Records that nothing wants any more, with the reason.
     pub unwanted: Vec<(String, Unwanted)>,
+    /// What the NodeENI now says of those records, where that is not what they say.
+    pub policies: BTreeMap<String, DeletionPolicy>,
     pub problems: Vec<Problem>,
     /// UIDs of the NodeENIs that select the node.
     pub matching: Vec<String>,
@@ -126,6 +128,9 @@ pub fn desired(inputs: Inputs<'_>) -> Desired {
         if record.metadata.deletion_timestamp.is_none()
             && let Some(why) = unwanted(&desired, inputs, record)
         {
+            if let Some(policy) = changed_policy(inputs, record) {
+                desired.policies.insert(record.name_any(), policy);
+            }
             desired.unwanted.push((record.name_any(), why));
         }
     }

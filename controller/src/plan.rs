@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use eniway_api::{EniId, InstanceId, NodeEniAttachment, conditions::reason};
+use eniway_api::{EniId, InstanceId, NodeEniAttachment, NodeEniAttachmentSpec, conditions::reason};
 use eniway_ec2::{Eni, Snapshot};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -120,7 +120,18 @@ pub fn plan(desired: &Desired, observed: Observed<'_>, now: Now) -> Plan {
     for record in records {
         let name = record.name_any();
         if let Some(&why) = unwanted.get(&name) {
-            planner.push(Action::DeleteRecord { name, why });
+            planner.push(match desired.policies.get(&name) {
+                None => Action::DeleteRecord { name, why },
+                // Written down first: a record that goes has decided what becomes of its interface.
+                Some(&deletion_policy) => {
+                    let spec = NodeEniAttachmentSpec {
+                        deletion_policy,
+                        ..record.spec.clone()
+                    };
+                    let spec = Box::new(spec);
+                    Action::ChangeRecord { name, spec }
+                }
+            });
             continue;
         }
         let wish = desired.wishes.iter().find(|wish| wish.record == name);

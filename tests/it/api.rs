@@ -114,6 +114,11 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "an interface that DPDK drives runs no XDP or TC program",
     ),
     (
+        "keep-and-delete",
+        "deletionPolicy: Retain\ndeleteOnTermination: true",
+        "deleteOnTermination: true deletes what deletionPolicy: Retain keeps",
+    ),
+    (
         "aws-tag",
         "tags: {'aws:owner': me}",
         "starts with neither aws: nor eniway.io/",
@@ -132,6 +137,7 @@ const ACCEPTED: &[(&str, &str)] = &[
     ("quoted-off", "dataPath: {xdp: 'Off', enforcement: 'Off'}"),
     ("dpdk", "enableDPDK: true\ndpdkDriver: vfio-pci"),
     ("short-id", "subnetID: subnet-12345678"),
+    ("retain", "deletionPolicy: Retain"),
     (
         "expressions",
         "no nodeSelector\nnodeSelectorExpressions: [{key: tier, operator: Exists}]",

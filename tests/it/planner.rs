@@ -186,6 +186,32 @@ proptest! {
     }
 
     #[test]
+    fn retained_interfaces_stay_in_ec2_whenever_the_controller_dies(
+        case in case(),
+        crashes in prop::collection::vec(0_usize..3, 0..10),
+    ) {
+        let mut model = Model::new(&case);
+        model.settle();
+        let before: Vec<_> = model.tags().into_keys().collect();
+        // The wish to keep them comes with the end of the NodeENIs.
+        model.retain_and_delete();
+        for after in crashes {
+            for node in model.nodes() {
+                model.round(&node, Some(after));
+            }
+            model.crash();
+        }
+        model.settle();
+        prop_assert_eq!(model.records.len(), 0);
+        let retained = model.tags();
+        prop_assert_eq!(retained.keys().cloned().collect::<Vec<_>>(), before);
+        for tags in retained.values() {
+            prop_assert_eq!(&tags[mark::TAG_ROLE], "retained");
+        }
+        prop_assert!(model.ours().iter().all(|(_, place)| place.is_none()));
+    }
+
+    #[test]
     fn an_interface_whose_marks_are_gone_is_deleted_with_its_wish(case in case()) {
         let mut model = Model::new(&case);
         model.settle();

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    AttachmentId, DataPath, DeviceIndex, Enforcement, EniId, GroupId, InstanceId, MacAddress,
-    SubnetId, XdpMode, conditions::list_map,
+    AttachmentId, DataPath, DeletionPolicy, DeviceIndex, Enforcement, EniId, GroupId, InstanceId,
+    MacAddress, SubnetId, XdpMode, conditions::list_map,
 };
 
 /// The decisions about one interface. Written by the controller alone.
@@ -108,6 +108,9 @@ pub struct NodeEniAttachmentSpec {
     #[serde(rename = "securityGroupIDs", default)]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub security_group_ids: Vec<GroupId>,
+    /// What becomes of the interface when the record goes.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
     /// Whether EC2 deletes the interface with its instance.
     pub delete_on_termination: bool,
     /// EC2's source/destination check, and the data path's.

@@ -35,5 +35,7 @@ pub use attachment::{
 };
 pub use data_path::{DataPath, Enforcement, XdpMode, XdpPolicy};
 pub use ids::{AttachmentId, DeviceIndex, EniId, GroupId, InstanceId, MacAddress, SubnetId, VpcId};
-pub use node_eni::{AttachmentSummary, NodeEni, NodeEniSpec, NodeEniStatus, SubnetPolicy};
+pub use node_eni::{
+    AttachmentSummary, DeletionPolicy, NodeEni, NodeEniSpec, NodeEniStatus, SubnetPolicy,
+};
 pub use selector::{LabelValue, NodeSelectorExpression, SelectorOperator, TagSelector};

@@ -42,6 +42,8 @@ pub mod peer {
 pub enum Role {
     /// It belongs to a record and goes with it.
     Attachment,
+    /// Its record is gone, or on its way, and the user wanted to keep it: nobody touches it any more.
+    Retained,
 }
 
 impl Role {
@@ -50,6 +52,7 @@ impl Role {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Attachment => "attachment",
+            Self::Retained => "retained",
         }
     }
 }

@@ -78,6 +78,7 @@ use crate::{
 #[x_kube(validation = Rule::new("(has(self.subnetID) && self.subnetID != '') || (has(self.subnetIDs) && size(self.subnetIDs) > 0) || (has(self.subnetName) && self.subnetName != '') || (has(self.subnetNames) && size(self.subnetNames) > 0) || has(self.subnetSelector)").message("name a subnet: one of subnetID, subnetIDs, subnetName, subnetNames, subnetSelector"))]
 #[x_kube(validation = Rule::new("(has(self.securityGroupIDs) && size(self.securityGroupIDs) > 0) || (has(self.securityGroupNames) && size(self.securityGroupNames) > 0) || has(self.securityGroupSelector)").message("name a security group: one of securityGroupIDs, securityGroupNames, securityGroupSelector"))]
 #[x_kube(validation = Rule::new("!((has(self.enableDPDK) && self.enableDPDK) || (has(self.dpdkEnabled) && self.dpdkEnabled)) || !has(self.dataPath)").message("an interface that DPDK drives runs no XDP or TC program: drop dataPath or enableDPDK"))]
+#[x_kube(validation = Rule::new("!(has(self.deletionPolicy) && self.deletionPolicy == 'Retain' && has(self.deleteOnTermination) && self.deleteOnTermination)").message("deleteOnTermination: true deletes what deletionPolicy: Retain keeps: drop one of them"))]
 pub struct NodeEniSpec {
     /// Labels that a node must have, all of them. This and nodeSelectorExpressions both empty is
     /// refused: it would match every node.
@@ -133,7 +134,12 @@ pub struct NodeEniSpec {
     /// taken is passed over. Default: the first free one from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_index: Option<DeviceIndex>,
-    /// Whether EC2 deletes the interface with its instance. Default true.
+    /// What becomes of an interface that is no longer wanted. `Delete`: it goes. `Retain`: it is detached
+    /// and left in EC2 with the tag eniway.io/role=retained; nobody touches it any more. Default `Delete`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion_policy: Option<DeletionPolicy>,
+    /// Whether EC2 deletes the interface with its instance. Default true; false with
+    /// `deletionPolicy: Retain`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delete_on_termination: Option<bool>,
     /// EC2's source/destination check, and the same check in the data path. Default true.
@@ -203,6 +209,16 @@ pub enum SubnetPolicy {
     All,
     /// One interface, in the node's zone.
     MatchZone,
+}
+
+/// What becomes of an interface that is no longer wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DeletionPolicy {
+    /// It is deleted.
+    #[default]
+    Delete,
+    /// It is detached and stays in EC2.
+    Retain,
 }
 
 /// What became of a NodeENI: counts, conditions, and the list that users of J know.

@@ -1,6 +1,8 @@
 //! Tells people and metrics what was done, in J's words where J has one.
 
-use eniway_api::NodeEniAttachment;
+use std::collections::BTreeMap;
+
+use eniway_api::{NodeEniAttachment, mark};
 use eniway_ec2::{Change, Error as Ec2Error, Verdict};
 use kube::ResourceExt as _;
 
@@ -20,6 +22,7 @@ impl Controller {
             Action::Create { .. } if !done => "ENICreationFailed",
             Action::Attach { .. } if done => "ENIAttached",
             Action::Attach { .. } => "ENIAttachmentFailed",
+            Action::Tag { tags, .. } if done && retains(tags) => "ENIRetained",
             Action::Modify { .. } | Action::Tag { .. } | Action::Untag { .. } if !done => {
                 "ENIModificationFailed"
             }
@@ -68,6 +71,12 @@ impl Controller {
             | Unwanted::SubnetDropped => {}
         }
     }
+}
+
+/// Whether the tags say that the interface stays when its record goes.
+fn retains(tags: &BTreeMap<String, String>) -> bool {
+    let role = tags.get(mark::TAG_ROLE);
+    role.is_some_and(|role| role == mark::Role::Retained.as_str())
 }
 
 /// The action, for metrics.

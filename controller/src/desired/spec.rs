@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use eniway_api::{DeviceIndex, Dpdk, GroupId, NodeEniAttachmentSpec, NodeEniSpec};
+use eniway_api::{DeletionPolicy, DeviceIndex, Dpdk, GroupId, NodeEniAttachmentSpec, NodeEniSpec};
 use eniway_ec2::Subnet;
 
 use super::Place;
@@ -15,6 +15,7 @@ impl Place<'_> {
         groups: &[GroupId],
     ) -> NodeEniAttachmentSpec {
         let said = &self.node_eni.spec;
+        let deletion_policy = said.deletion_policy.unwrap_or_default();
         NodeEniAttachmentSpec {
             node_name: self.node.name.clone(),
             instance_id: self.instance.id.clone(),
@@ -23,7 +24,10 @@ impl Place<'_> {
             position,
             device_index: said.device_index.map(|first| index(first, position)),
             security_group_ids: groups.to_vec(),
-            delete_on_termination: said.delete_on_termination.unwrap_or(true),
+            deletion_policy,
+            delete_on_termination: said
+                .delete_on_termination
+                .unwrap_or(deletion_policy == DeletionPolicy::Delete),
             source_dest_check: said.source_dest_check.unwrap_or(true),
             description: said.description.clone().unwrap_or_else(|| {
                 // J's text, for those who look for it.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use eniway_api::{
-    NodeEni, NodeEniAttachment, SubnetPolicy,
+    DeletionPolicy, NodeEni, NodeEniAttachment, SubnetPolicy,
     conditions::{READY, reason},
 };
 use kube::ResourceExt as _;
@@ -102,6 +102,21 @@ pub(super) fn unwanted(
         None => Some(Unwanted::SubnetDropped),
         Some(wish) => replaced(inputs, record, wish),
     }
+}
+
+/// What the NodeENI says of its interfaces' end, if the record says something else: a user may have
+/// changed it together with what makes the record unwanted.
+pub(super) fn changed_policy(
+    inputs: Inputs<'_>,
+    record: &NodeEniAttachment,
+) -> Option<DeletionPolicy> {
+    let uid = &record.spec.node_eni.uid;
+    let owner = inputs.declared.iter().find(|one| one.uid() == uid)?;
+    let policy = match owner {
+        Declared::Readable(node_eni) => node_eni.spec.deletion_policy.unwrap_or_default(),
+        Declared::Unreadable { .. } => return None,
+    };
+    (policy != record.spec.deletion_policy).then_some(policy)
 }
 
 /// The wish that stands where the record's subnet stood.

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use eniway_api::{NodeEniAttachment, NodePhase, conditions::reason, mark};
+use eniway_api::{DeletionPolicy, NodeEniAttachment, NodePhase, conditions::reason, mark};
 use eniway_ec2::{AttachmentState, Eni, InstanceState};
 
-use super::{Agent, Note, Planner, progressing, recorded};
+use super::{Agent, Note, Planner, chosen, progressing, recorded};
 use crate::{
     action::{Action, Look, Target},
     memory::{Creation, Memory},
@@ -29,9 +29,33 @@ impl<'a> Planner<'a> {
         if enis.is_empty() {
             return self.confirm(record, memory, on);
         }
+        let kept = match record.spec.deletion_policy {
+            DeletionPolicy::Retain => chosen(record, enis),
+            DeletionPolicy::Delete => None,
+        };
         let mut note = None;
+        let mut kept_only = true;
         for eni in enis {
-            note = self.release_one(record, eni, memory, on);
+            if kept.is_none_or(|kept| kept.id != eni.id) {
+                kept_only = false;
+                note = self.release_one(record, eni, memory, on);
+            }
+        }
+        if let Some(eni) = kept {
+            let marked = eni.tags.get(mark::TAG_ROLE).map(String::as_str);
+            if marked != Some(mark::Role::Retained.as_str()) {
+                // First of all: from here on nobody takes it for something left over.
+                self.tags(record, eni, on);
+                return releasing(format!("{} is being marked as retained", eni.id));
+            }
+            if eni.attachment.is_some() {
+                return self.release_one(record, eni, memory, on);
+            }
+            if kept_only {
+                self.push(Action::DropFinalizer {
+                    name: on.record.clone(),
+                });
+            }
         }
         note
     }

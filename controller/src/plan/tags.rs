@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use eniway_api::{NodeEniAttachment, NodeEniAttachmentSpec, mark};
+use eniway_api::{DeletionPolicy, NodeEniAttachment, NodeEniAttachmentSpec, mark};
 use eniway_ec2::Eni;
 use jiff::Timestamp;
 
@@ -71,6 +71,11 @@ pub(super) fn wanted(record: &NodeEniAttachment, cluster: &Cluster) -> BTreeMap<
         .as_ref()
         .map_or(Timestamp::UNIX_EPOCH, |time| time.0);
     let mut tags = spec.tags.clone();
+    let leaving = record.metadata.deletion_timestamp.is_some();
+    let role = match spec.deletion_policy {
+        DeletionPolicy::Retain if leaving => mark::Role::Retained,
+        DeletionPolicy::Retain | DeletionPolicy::Delete => mark::Role::Attachment,
+    };
     let ours = [
         (mark::peer::TAG_NAME, name.as_str()),
         (mark::peer::TAG_NODE_ENI, &spec.node_eni.name),
@@ -82,7 +87,7 @@ pub(super) fn wanted(record: &NodeEniAttachment, cluster: &Cluster) -> BTreeMap<
         (mark::TAG_CLUSTER_UID, &cluster.uid),
         (mark::TAG_NODE_ENI_UID, &spec.node_eni.uid),
         (mark::TAG_ATTACHMENT, uid(record)),
-        (mark::TAG_ROLE, mark::Role::Attachment.as_str()),
+        (mark::TAG_ROLE, role.as_str()),
         (mark::TAG_CREATED_AT, &created.to_string()),
     ];
     for (key, value) in ours {

@@ -150,3 +150,28 @@ fn an_interface_deleted_by_hand_is_made_anew() {
         controller.stop().await;
     });
 }
+
+#[test]
+fn a_retained_interface_is_detached_and_stays() {
+    Rig::new(1).run(async |rig| {
+        let controller = rig.controller();
+        let mut wish = spec(&[SUBNET_B]);
+        wish["deletionPolicy"] = json!("Retain");
+        rig.wish("kept", &wish).await;
+        rig.until("it is attached", |state| state.attached() == 1)
+            .await;
+        let before = rig.ours()[0].clone();
+        assert!(!before.attachment.unwrap().delete_on_termination);
+        rig.unwish("kept").await;
+        rig.until("no object is left", |state| {
+            state.node_enis.is_empty() && state.records.is_empty()
+        })
+        .await;
+        let ours = rig.ours();
+        assert_eq!((ours.len(), &ours[0].id), (1, &before.id));
+        assert_eq!(ours[0].status(), "available");
+        assert_eq!(ours[0].tags["eniway.io/role"], "retained");
+        rig.until_event("ENIRetained").await;
+        controller.stop().await;
+    });
+}

@@ -1,11 +1,12 @@
-//! Users who change their minds about subnets.
+//! Users who change their minds about subnets, or about all of it.
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use eniway_api::InstanceId;
+use eniway_api::{DeletionPolicy, InstanceId};
 use eniway_controller::{desired::Declared, status::ready};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Model, subnet};
+use super::{Model, epoch, subnet};
 
 impl Model {
     /// Every NodeENI names these subnets.
@@ -14,6 +15,17 @@ impl Model {
             if let Declared::Readable(node_eni) = declared {
                 let ids = subnets.iter().map(|number| subnet(*number).as_str().into());
                 Arc::make_mut(node_eni).spec.subnet_ids = ids.collect();
+            }
+        }
+    }
+
+    /// Every NodeENI is deleted, and its user wants to keep the interfaces.
+    pub(in crate::planner) fn retain_and_delete(&mut self) {
+        for declared in &mut self.declared {
+            if let Declared::Readable(node_eni) = declared {
+                let node_eni = Arc::make_mut(node_eni);
+                node_eni.spec.deletion_policy = Some(DeletionPolicy::Retain);
+                node_eni.metadata.deletion_timestamp = Some(Time(epoch()));
             }
         }
     }
