@@ -155,35 +155,23 @@ spec:
     assert_eq!(page, "hello\n");
 }
 
-/// Not a test of its own: the process that the next one kills.
-#[test]
-#[ignore = "it runs until it is killed"]
-fn hold_a_lab() {
-    let lab = start(Config::cluster(1));
-    println!("holds {}", lab.id());
-    loop {
-        std::thread::park();
-    }
-}
-
 /// Needs root.
 #[test]
 fn a_lab_that_is_killed_leaves_nothing_behind() {
-    let (_, module) = module_path!().split_once("::").unwrap();
-    let mut holder = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--ignored",
-            "--nocapture",
-            "--exact",
-            &format!("{module}::hold_a_lab"),
-        ])
+    let mut holder = Command::new(eniway_tests::binary("eniway-lab"))
+        .arg("1")
+        // It waits for a word that never comes.
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(holder.stdout.take().unwrap())
         .lines()
         .map_while(Result::ok);
-    let id = lines.find_map(|line| line.split_once("holds ").map(|(_, id)| id.to_owned()));
+    let id = lines.find_map(|line| {
+        let id = line.strip_suffix(" is running.")?;
+        Some(id.to_owned())
+    });
     holder.kill().unwrap();
     holder.wait().unwrap();
     let id = id.expect("the lab started");

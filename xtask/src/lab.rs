@@ -24,8 +24,8 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
         "--quiet",
         "--package",
         "lab",
-        "--example",
-        "lab",
+        "--bin",
+        "eniway-lab",
         "--",
     ]);
     step::run("starting the lab", lab.arg(arguments.nodes.to_string()))

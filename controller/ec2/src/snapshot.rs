@@ -23,6 +23,8 @@ pub struct Snapshot {
     grace: Duration,
     /// When the newest whole read began.
     pub whole: Option<Instant>,
+    /// When the first one began. Whoever wrote before it may have made what reads do not know yet.
+    first: Option<Instant>,
     enis: BTreeMap<EniId, Known<Eni>>,
     by_record: BTreeMap<String, BTreeSet<EniId>>,
     gone: BTreeMap<EniId, Instant>,
@@ -51,6 +53,7 @@ impl Snapshot {
         Self {
             grace,
             whole: None,
+            first: None,
             enis: BTreeMap::new(),
             by_record: BTreeMap::new(),
             gone: BTreeMap::new(),
@@ -109,6 +112,7 @@ impl Snapshot {
 
     /// Takes in a whole read of our interfaces, begun at `begun`.
     pub fn read_all_enis(&mut self, enis: Vec<Eni>, begun: Instant) {
+        self.first.get_or_insert(begun);
         let seen: BTreeSet<_> = enis.iter().map(|eni| eni.id.clone()).collect();
         let absent: Vec<_> = self
             .enis
@@ -141,12 +145,15 @@ impl Snapshot {
         }
     }
 
-    /// Takes in a read of exactly these interfaces: what it lacks is gone, unless it is too young.
+    /// Takes in a read of exactly these interfaces: what it lacks is gone, unless it is too young, or
+    /// may be: a process that died a moment ago may have made what no read showed us so far.
     pub fn confirm(&mut self, asked: &[EniId], enis: Vec<Eni>, begun: Instant) {
         let seen: BTreeSet<_> = enis.iter().map(|eni| eni.id.clone()).collect();
         self.read_enis(enis, begun);
         for id in asked {
-            if !seen.contains(id) && !self.is_recent(id, begun) {
+            let settled = self.first.is_some_and(|first| begun >= first + self.grace);
+            let known = settled || self.enis.contains_key(id) || self.is_gone(id);
+            if known && !seen.contains(id) && !self.is_recent(id, begun) {
                 self.deleted(id, begun);
             }
         }

@@ -42,12 +42,21 @@ impl fmt::Display for Unwanted {
 /// Whether Kubernetes dropped or replaced the record's node, and EC2 has not said that the instance
 /// ends.
 pub(super) fn lost_its_node(inputs: Inputs<'_>, record: &NodeEniAttachment) -> bool {
+    !has_its_node(inputs, record) && !instance_ends(inputs, record)
+}
+
+/// Whether the node still stands for the record's instance.
+fn has_its_node(inputs: Inputs<'_>, record: &NodeEniAttachment) -> bool {
+    inputs.node.and_then(Node::instance) == Some(&record.spec.instance_id)
+}
+
+/// Whether EC2 says that the record's instance ends, or does not know it.
+fn instance_ends(inputs: Inputs<'_>, record: &NodeEniAttachment) -> bool {
     let id = &record.spec.instance_id;
-    let ends = match inputs.snapshot.instance(id) {
+    match inputs.snapshot.instance(id) {
         Some(instance) => instance.state.is_gone(),
         None => inputs.snapshot.is_missing(id),
-    };
-    !ends && inputs.node.and_then(Node::instance) != Some(id)
+    }
 }
 
 /// Why a record should go, if it should.
@@ -69,21 +78,12 @@ pub(super) fn unwanted(
     if node_eni.metadata.deletion_timestamp.is_some() {
         return Some(Unwanted::NodeEniDeleted);
     }
-    let gone = match inputs.snapshot.instance(&spec.instance_id) {
-        Some(instance) => instance.state.is_gone(),
-        // A deleted node is not gone; one that EC2 does not know either, is.
-        None => {
-            inputs.snapshot.is_missing(&spec.instance_id)
-                && inputs.node.and_then(Node::instance) != Some(&spec.instance_id)
-        }
-    };
-    if gone {
+    // A read may lack an instance that is young: while its node stands, only EC2's word counts.
+    let said = inputs.snapshot.instance(&spec.instance_id).is_some();
+    if instance_ends(inputs, record) && (said || !has_its_node(inputs, record)) {
         return Some(Unwanted::InstanceTerminated);
     }
-    let node = inputs.node?;
-    if node.instance() != Some(&spec.instance_id) {
-        return None;
-    }
+    let node = inputs.node.filter(|_| has_its_node(inputs, record))?;
     if !selects(node_eni, node) {
         return Some(Unwanted::LabelLost);
     }

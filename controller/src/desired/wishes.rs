@@ -1,5 +1,7 @@
 //! Decides in which subnets a NodeENI wishes for an interface on one node.
 
+use std::cmp::Reverse;
+
 use eniway_api::{NodeEni, NodeEniRef, SubnetPolicy, attachment::record_name, conditions::reason};
 use eniway_ec2::{Instance, Subnet};
 
@@ -97,7 +99,8 @@ impl Place<'_> {
             subnet.free_addresses.saturating_sub(promised)
         };
         // Of equals the first in the list: `max_by_key` would take the last.
-        recorded.or_else(|| here().rev_max(free))
+        recorded
+            .or_else(|| here().min_by_key(|(position, subnet)| (Reverse(free(subnet)), *position)))
     }
 
     fn report(&self, desired: &mut Desired, problems: Vec<resolve::Trouble>) {
@@ -110,11 +113,3 @@ impl Place<'_> {
         }
     }
 }
-
-trait FirstOfMost<'s>: Iterator<Item = (u32, &'s Subnet)> + Sized {
-    fn rev_max(self, free: impl Fn(&Subnet) -> u32) -> Option<(u32, &'s Subnet)> {
-        self.min_by_key(|(position, subnet)| (std::cmp::Reverse(free(subnet)), *position))
-    }
-}
-
-impl<'s, I: Iterator<Item = (u32, &'s Subnet)>> FirstOfMost<'s> for I {}

@@ -9,6 +9,15 @@ use crate::{Call, Eni, Error, Group, Instance, InstanceType, Instances, Interfac
 /// The most results that EC2 puts on one page.
 const PAGE: i32 = 1000;
 
+/// What all pages of a filtered request list. The SDK's requests share no trait.
+macro_rules! every_page {
+    ($call:expr, $request:expr) => {{
+        let pages = $request.into_paginator().page_size(PAGE).items().send();
+        let all = pages.try_collect().await;
+        all.map_err(|error| failed($call, error))?
+    }};
+}
+
 impl Aws {
     pub(super) async fn instances(&self, which: &Instances) -> Result<Vec<Instance>, Error> {
         let filter = match which {
@@ -19,17 +28,8 @@ impl Aws {
             ),
         };
         let call = Call::DescribeInstances;
-        let found = self
-            .client
-            .describe_instances()
-            .filters(filter)
-            .into_paginator()
-            .page_size(PAGE)
-            .items()
-            .send()
-            .try_collect()
-            .await
-            .map_err(|error| failed(call, error))?;
+        let request = self.client.describe_instances().filters(filter);
+        let found = every_page!(call, request);
         found
             .iter()
             .flat_map(Reservation::instances)
@@ -48,49 +48,28 @@ impl Aws {
             Interfaces::These(ids) => filter("network-interface-id", ids.iter().map(EniId::as_str)),
         };
         let call = Call::DescribeNetworkInterfaces;
-        let found = self
-            .client
-            .describe_network_interfaces()
-            .filters(filter)
-            .into_paginator()
-            .page_size(PAGE)
-            .items()
-            .send()
-            .try_collect()
-            .await
-            .map_err(|error| failed(call, error))?;
+        let request = self.client.describe_network_interfaces().filters(filter);
+        let found = every_page!(call, request);
         found.iter().map(|item| parse::eni(call, item)).collect()
     }
 
     pub(super) async fn subnets(&self, vpc: &VpcId) -> Result<Vec<Subnet>, Error> {
         let call = Call::DescribeSubnets;
-        let found = self
+        let request = self
             .client
             .describe_subnets()
-            .filters(filter("vpc-id", [vpc.as_str()]))
-            .into_paginator()
-            .page_size(PAGE)
-            .items()
-            .send()
-            .try_collect()
-            .await
-            .map_err(|error| failed(call, error))?;
+            .filters(filter("vpc-id", [vpc.as_str()]));
+        let found = every_page!(call, request);
         found.iter().map(|item| parse::subnet(call, item)).collect()
     }
 
     pub(super) async fn groups(&self, vpc: &VpcId) -> Result<Vec<Group>, Error> {
         let call = Call::DescribeSecurityGroups;
-        let found = self
+        let request = self
             .client
             .describe_security_groups()
-            .filters(filter("vpc-id", [vpc.as_str()]))
-            .into_paginator()
-            .page_size(PAGE)
-            .items()
-            .send()
-            .try_collect()
-            .await
-            .map_err(|error| failed(call, error))?;
+            .filters(filter("vpc-id", [vpc.as_str()]));
+        let found = every_page!(call, request);
         found.iter().map(|item| parse::group(call, item)).collect()
     }
 

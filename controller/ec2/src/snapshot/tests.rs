@@ -54,6 +54,7 @@ fn what_we_just_made_is_not_gone_though_a_call_and_a_look_by_id_say_so() {
     let start = Instant::now();
     let mut snapshot = Snapshot::new(GRACE);
     snapshot.created(eni("eni-1"), start);
+    snapshot.read_all_enis(Vec::new(), start);
     snapshot.forget(&"eni-1".into());
     snapshot.confirm(&["eni-1".into()], Vec::new(), start + SECOND);
     assert!(!snapshot.is_gone(&"eni-1".into()));
@@ -70,9 +71,29 @@ fn absent_from_a_whole_read_is_unknown_and_absent_by_id_is_gone() {
     snapshot.read_all_enis(Vec::new(), start + SECOND);
     assert!(snapshot.eni(&"eni-1".into()).is_none());
     assert!(!snapshot.is_gone(&"eni-1".into()));
-    snapshot.confirm(&["eni-1".into()], Vec::new(), start + SECOND);
+    snapshot.confirm(&["eni-1".into()], Vec::new(), start + GRACE);
     assert!(snapshot.is_gone(&"eni-1".into()));
     assert_eq!(snapshot.of_record("uid-eni-1").count(), 0);
+}
+
+#[test]
+fn what_a_process_before_us_may_just_have_made_is_not_gone() {
+    let start = Instant::now();
+    let mut snapshot = Snapshot::new(GRACE);
+    snapshot.read_all_enis(Vec::new(), start);
+    snapshot.confirm(&["eni-1".into()], Vec::new(), start + SECOND);
+    assert!(!snapshot.is_gone(&"eni-1".into()));
+    snapshot.confirm(&["eni-1".into()], Vec::new(), start + GRACE);
+    assert!(snapshot.is_gone(&"eni-1".into()));
+}
+
+#[test]
+fn what_was_seen_and_is_absent_by_id_is_gone_at_once() {
+    let start = Instant::now();
+    let mut snapshot = Snapshot::new(GRACE);
+    snapshot.read_all_enis(vec![eni("eni-1")], start);
+    snapshot.confirm(&["eni-1".into()], Vec::new(), start + SECOND);
+    assert!(snapshot.is_gone(&"eni-1".into()));
 }
 
 #[test]

@@ -5,9 +5,7 @@
     reason = "it talks to the person at the terminal"
 )]
 
-use std::env;
-use std::error::Error;
-use std::io::stdin;
+use std::{env, error::Error, io::stdin};
 
 use lab::{Config, Lab};
 

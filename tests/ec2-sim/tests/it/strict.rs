@@ -1,0 +1,6 @@
+//! Every way in which a well-known mock is more lenient than EC2: here the simulator must refuse.
+
+mod addresses;
+mod attachments;
+mod interfaces;
+mod requests;
