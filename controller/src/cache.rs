@@ -46,6 +46,11 @@ impl<T> Shelf<T> {
         self.objects.values()
     }
 
+    /// By name.
+    pub(crate) const fn objects(&self) -> &BTreeMap<String, T> {
+        &self.objects
+    }
+
     /// The object exists, though it cannot be read: what was last known of it stays.
     pub(crate) fn keep(&mut self, name: String) {
         if let Some(seen) = &mut self.seen {
@@ -98,6 +103,8 @@ pub(crate) struct Cache {
     by_node: BTreeMap<String, BTreeSet<String>>,
     /// Subnets chosen for records that are not written yet.
     promises: BTreeMap<String, SubnetId>,
+    /// Records, by node, whose release is decided and does not show yet.
+    pub(crate) going: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Cache {

@@ -3,6 +3,7 @@
 //! Pure: no clock, no client. What cannot be decided now (an unknown name, an instance that EC2 does
 //! not show yet) keeps the records that exist: not knowing is no reason to take anything away.
 
+mod blast;
 mod node;
 mod resolve;
 mod spec;
@@ -22,6 +23,7 @@ use eniway_ec2::{Instance, InstanceState, Snapshot};
 use kube::ResourceExt as _;
 
 pub use self::{
+    blast::{Fleet, Others, restrain},
     node::{Node, Provider, provider, selects},
     unwanted::Unwanted,
 };
@@ -68,14 +70,23 @@ pub struct Problem {
     pub message: String,
 }
 
+/// A record that nothing wants any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Release {
+    pub record: String,
+    /// The NodeENI's UID.
+    pub node_eni: String,
+    pub why: Unwanted,
+    /// What the NodeENI now says of its interfaces' end, where the record says something else.
+    pub policy: Option<DeletionPolicy>,
+}
+
 /// What one node should have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Desired {
     pub wishes: Vec<Wish>,
-    /// Records that nothing wants any more, with the reason.
-    pub unwanted: Vec<(String, Unwanted)>,
-    /// What the NodeENI now says of those records, where that is not what they say.
-    pub policies: BTreeMap<String, DeletionPolicy>,
+    /// Records that nothing wants any more.
+    pub releases: Vec<Release>,
     pub problems: Vec<Problem>,
     /// UIDs of the NodeENIs that select the node.
     pub matching: Vec<String>,
@@ -84,6 +95,8 @@ pub struct Desired {
     pub unsettled: BTreeSet<InstanceId>,
     /// A subnet or group was not found: the catalog may be out of date.
     pub unresolved: bool,
+    /// A release waits for other nodes.
+    pub waits: bool,
 }
 
 /// What the decision looks at.
@@ -128,10 +141,12 @@ pub fn desired(inputs: Inputs<'_>) -> Desired {
         if record.metadata.deletion_timestamp.is_none()
             && let Some(why) = unwanted(&desired, inputs, record)
         {
-            if let Some(policy) = changed_policy(inputs, record) {
-                desired.policies.insert(record.name_any(), policy);
-            }
-            desired.unwanted.push((record.name_any(), why));
+            desired.releases.push(Release {
+                record: record.name_any(),
+                node_eni: record.spec.node_eni.uid.clone(),
+                why,
+                policy: changed_policy(inputs, record),
+            });
         }
     }
     desired

@@ -27,6 +27,9 @@ use crate::{
     status,
 };
 
+/// How often a replacement that waits for other nodes looks at them again.
+const WAIT_FOR_OTHERS: Duration = Duration::from_secs(15);
+
 /// What the plan looks at.
 #[derive(Clone, Copy)]
 pub struct Observed<'a> {
@@ -110,7 +113,9 @@ pub fn plan(desired: &Desired, observed: Observed<'_>, now: Now) -> Plan {
             });
         }
     }
-    let unwanted: BTreeMap<_, _> = desired.unwanted.iter().cloned().collect();
+    if desired.waits {
+        planner.wake(now.monotonic + WAIT_FOR_OTHERS);
+    }
     // Those that have an interface choose their place first: they cost money already.
     let mut records: Vec<_> = observed.records.iter().collect();
     records.sort_by_key(|record| {
@@ -119,11 +124,14 @@ pub fn plan(desired: &Desired, observed: Observed<'_>, now: Now) -> Plan {
     });
     for record in records {
         let name = record.name_any();
-        if let Some(&why) = unwanted.get(&name) {
-            planner.push(match desired.policies.get(&name) {
-                None => Action::DeleteRecord { name, why },
+        if let Some(release) = desired.releases.iter().find(|one| one.record == name) {
+            planner.push(match release.policy {
+                None => Action::DeleteRecord {
+                    name,
+                    why: release.why,
+                },
                 // Written down first: a record that goes has decided what becomes of its interface.
-                Some(&deletion_policy) => {
+                Some(deletion_policy) => {
                     let spec = NodeEniAttachmentSpec {
                         deletion_policy,
                         ..record.spec.clone()

@@ -1,7 +1,7 @@
 //! The loop: for each node that is due, look at what is known, plan, apply, until nothing is left.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -14,7 +14,7 @@ use crate::{
     action::Action,
     apply::{Chain, Outcome, soon},
     controller::Controller,
-    desired::{Declared, Desired, Inputs, desired},
+    desired::{Declared, Desired, Fleet, Inputs, Others, desired, restrain},
     kubernetes::age,
     plan::{Agent, Now, Observed, Plan, plan},
     status::NodeTally,
@@ -81,13 +81,14 @@ impl Controller {
             monotonic: self.now(),
             wall: self.wall(),
         };
-        // One lock for choosing and promising: two nodes never take the last address together.
+        // One lock for choosing and promising: two nodes never take the last address together, nor
+        // the last leave to be without an interface.
         let mut cache = self.cache();
         let records = cache.records_of_node(node);
         let declared: Vec<Declared> = cache.node_enis.values().cloned().collect();
         let promised = cache.promised();
         let snapshot = self.snapshot();
-        let desired = desired(Inputs {
+        let mut desired = desired(Inputs {
             node: cache.nodes.get(node),
             declared: &declared,
             records: &records,
@@ -95,6 +96,23 @@ impl Controller {
             vpc,
             promised: &promised,
         });
+        // What was decided for this node is decided anew; what other nodes were told stands.
+        cache.going.remove(node);
+        restrain(&mut desired, &declared, |node_eni| {
+            let others = Others {
+                records: cache.records.objects(),
+                nodes: cache.nodes.objects(),
+                going: &cache.going,
+                snapshot: &snapshot,
+                vpc,
+            };
+            Fleet::of(node_eni, others)
+        });
+        let going = desired.releases.iter().map(|one| one.record.clone());
+        let going: BTreeSet<_> = going.collect();
+        if !going.is_empty() {
+            cache.going.insert(node.to_owned(), going);
+        }
         for wish in &desired.wishes {
             if cache.records.get(&wish.record).is_none() {
                 cache.promise(wish.record.clone(), wish.spec.subnet_id.clone());
@@ -155,21 +173,16 @@ impl Controller {
                 .problems
                 .iter()
                 .find(|problem| problem.node_eni == uid);
-            let new = desired
-                .matching
-                .iter()
-                .any(|matching| matching == uid)
-                .then(|| {
-                    let wishes = desired
-                        .wishes
-                        .iter()
-                        .filter(|wish| wish.spec.node_eni.uid == uid)
-                        .count();
-                    NodeTally {
-                        desired: u32::try_from(wishes).unwrap_or(u32::MAX),
-                        problem: problem.cloned(),
-                    }
-                });
+            let selected = desired.matching.iter().any(|matching| matching == uid);
+            let new = (selected || problem.is_some()).then(|| {
+                let wishes = desired.wishes.iter();
+                let wishes = wishes.filter(|wish| wish.spec.node_eni.uid == uid).count();
+                NodeTally {
+                    selected,
+                    desired: u32::try_from(wishes).unwrap_or(u32::MAX),
+                    problem: problem.cloned(),
+                }
+            });
             let nodes = tallies.entry(uid.to_owned()).or_default();
             let changed = nodes.get(node) != new.as_ref();
             match new {

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use eniway_api::{AttachmentSummary, NodeEni, NodeEniStatus, mark};
+use eniway_api::{AttachmentSummary, NodeEni, NodeEniRef, NodeEniStatus, conditions::reason, mark};
 use eniway_ec2::Snapshot;
 use kube::ResourceExt as _;
 use tracing::{debug, info, warn};
@@ -15,6 +15,7 @@ use crate::{
     apply::Chain,
     controller::Controller,
     desired::Declared,
+    kubernetes::Notice,
     status::{Situation, node_eni},
 };
 
@@ -147,6 +148,21 @@ impl Controller {
             }
         }
         self.kubernetes.report_node_eni(object, &status).await?;
+        if let Some(message) = held(&status)
+            && held(&old).is_none()
+        {
+            self.notify(Notice {
+                node_eni: NodeEniRef {
+                    name: name.clone(),
+                    uid,
+                },
+                record: None,
+                warning: true,
+                reason: reason::MASS_RELEASE_HELD,
+                action: "Release",
+                note: message.to_owned(),
+            });
+        }
         // The counts of a small NodeENI follow at once, too.
         let pause = list_pause(nodes.len().max(status.attachments.len()));
         written
@@ -174,6 +190,13 @@ fn foreign(object: &NodeEni, snapshot: &Snapshot) -> Vec<AttachmentSummary> {
         })
         .cloned()
         .collect()
+}
+
+/// Why a mass release waits, if one does.
+fn held(status: &NodeEniStatus) -> Option<&str> {
+    let mut conditions = status.conditions.iter();
+    let held = conditions.find(|one| one.reason == reason::MASS_RELEASE_HELD);
+    held.map(|one| one.message.as_str())
 }
 
 fn same_words(old: &NodeEniStatus, new: &NodeEniStatus) -> bool {

@@ -44,6 +44,16 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "an empty nodeSelector would match every node",
     ),
     (
+        "share-of-nothing",
+        "updatePolicy: {maxUnavailable: 0%}",
+        "maxUnavailable is a number from 1, or a share from 1% to 100%",
+    ),
+    (
+        "none-unavailable",
+        "updatePolicy: {maxUnavailable: 0}",
+        "maxUnavailable is a number from 1, or a share from 1% to 100%",
+    ),
+    (
         "values-missing",
         "nodeSelectorExpressions: [{key: tier, operator: In}]",
         "In and NotIn need values, Exists and DoesNotExist take none",
@@ -138,6 +148,8 @@ const ACCEPTED: &[(&str, &str)] = &[
     ("dpdk", "enableDPDK: true\ndpdkDriver: vfio-pci"),
     ("short-id", "subnetID: subnet-12345678"),
     ("retain", "deletionPolicy: Retain"),
+    ("a-third", "updatePolicy: {maxUnavailable: 33%}"),
+    ("three", "updatePolicy: {maxUnavailable: 3}"),
     (
         "expressions",
         "no nodeSelector\nnodeSelectorExpressions: [{key: tier, operator: Exists}]",

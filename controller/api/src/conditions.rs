@@ -18,6 +18,10 @@ pub mod reason {
     pub const NO_MATCHING_NODES: &str = "NoMatchingNodes";
     /// The object is being deleted; its interfaces go first.
     pub const RELEASING: &str = "Releasing";
+    /// So many nodes would lose their interface that a person must confirm it.
+    pub const MASS_RELEASE_HELD: &str = "MassReleaseHeld";
+    /// A replacement waits until fewer nodes are without their interface.
+    pub const UPDATE_HELD: &str = "UpdateHeld";
     /// DPDK was asked for, which this release does not do.
     pub const DPDK_NOT_AVAILABLE: &str = "DPDKNotAvailable";
     /// J's controller runs in this cluster: eniway does nothing.

@@ -35,7 +35,9 @@ pub use attachment::{
 };
 pub use data_path::{DataPath, Enforcement, XdpMode, XdpPolicy};
 pub use ids::{AttachmentId, DeviceIndex, EniId, GroupId, InstanceId, MacAddress, SubnetId, VpcId};
+pub use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 pub use node_eni::{
     AttachmentSummary, DeletionPolicy, NodeEni, NodeEniSpec, NodeEniStatus, SubnetPolicy,
+    UpdatePolicy,
 };
 pub use selector::{LabelValue, NodeSelectorExpression, SelectorOperator, TagSelector};

@@ -63,6 +63,8 @@ pub const FINALIZER_NODE_ENI: &str = "nodeeni.networking.k8s.aws/finalizer";
 pub const FINALIZER_ATTACHMENT: &str = "eniway.io/attachment";
 /// Annotation on a record: release the interface although it is in use.
 pub const ANNOTATION_FORCE_RELEASE: &str = "eniway.io/force-release";
+/// Annotation on a NodeENI: so many nodes may lose their interface at once.
+pub const ANNOTATION_CONFIRM_RELEASE: &str = "eniway.io/confirm-release";
 
 /// Field manager of the controller.
 pub const CONTROLLER: &str = "eniway-controller";

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::{
+    apis::meta::v1::{Condition, Time},
+    util::intstr::IntOrString,
+};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -138,6 +141,9 @@ pub struct NodeEniSpec {
     /// and left in EC2 with the tag eniway.io/role=retained; nobody touches it any more. Default `Delete`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
+    /// How many nodes a change may take an interface from at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update_policy: Option<UpdatePolicy>,
     /// Whether EC2 deletes the interface with its instance. Default true; false with
     /// `deletionPolicy: Retain`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -219,6 +225,18 @@ pub enum DeletionPolicy {
     Delete,
     /// It is detached and stays in EC2.
     Retain,
+}
+
+/// How many nodes a change may take an interface from at once.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UpdatePolicy {
+    /// Nodes that may be without an interface at the same time while a change replaces it and the
+    /// instance has no place for the old one and the new one: a number or a share, rounded up. Where
+    /// there is a place, the new one comes first and nothing is missing. Default 10%.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("type(self) == int ? self >= 1 : self.matches('^(100|[1-9][0-9]?)%$')").message("maxUnavailable is a number from 1, or a share from 1% to 100%"))]
+    pub max_unavailable: Option<IntOrString>,
 }
 
 /// What became of a NodeENI: counts, conditions, and the list that users of J know.

@@ -37,7 +37,7 @@ impl Controller {
         };
         self.notify(Notice {
             node_eni: on.node_eni.clone(),
-            record: on.record.clone(),
+            record: Some(on.record.clone()),
             warning: !done && !already || matches!(action, Action::Detach { force: true, .. }),
             reason,
             action: kind(action),
@@ -55,7 +55,7 @@ impl Controller {
         match why {
             Unwanted::NoRoomForBoth => self.notify(Notice {
                 node_eni: record.spec.node_eni.clone(),
-                record: record.name_any(),
+                record: Some(record.name_any()),
                 warning: true,
                 reason: "NoRoomForBoth",
                 action: "DeleteRecord",

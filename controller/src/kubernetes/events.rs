@@ -13,7 +13,8 @@ use super::ApiServer;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
     pub node_eni: eniway_api::NodeEniRef,
-    pub record: String,
+    /// The record that it is about, if it is one.
+    pub record: Option<String>,
     pub warning: bool,
     /// J's words, where J has one.
     pub reason: &'static str,
@@ -40,10 +41,10 @@ impl ApiServer {
             reason: notice.reason.to_owned(),
             note: Some(notice.note.chars().take(1000).collect()),
             action: notice.action.to_owned(),
-            secondary: Some(ObjectReference {
+            secondary: notice.record.as_ref().map(|name| ObjectReference {
                 api_version: Some(NodeEniAttachment::api_version(&()).into_owned()),
                 kind: Some(NodeEniAttachment::kind(&()).into_owned()),
-                name: Some(notice.record.clone()),
+                name: Some(name.clone()),
                 ..ObjectReference::default()
             }),
         };

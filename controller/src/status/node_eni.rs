@@ -18,6 +18,8 @@ const LISTED: usize = 1000;
 /// What one node says about one NodeENI.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeTally {
+    /// Whether the NodeENI selects the node; if not, the node still has something to say.
+    pub selected: bool,
     pub desired: u32,
     pub problem: Option<Problem>,
 }
@@ -26,7 +28,7 @@ pub struct NodeTally {
 #[derive(Clone, Copy)]
 pub struct Situation<'a> {
     pub node_eni: &'a NodeEni,
-    /// By node; only nodes that it selects.
+    /// By node.
     pub nodes: &'a BTreeMap<String, NodeTally>,
     /// Its records, by name.
     pub records: &'a [Arc<NodeEniAttachment>],
@@ -70,7 +72,13 @@ pub fn node_eni(situation: Situation<'_>) -> NodeEniStatus {
     };
     let mut status = NodeEniStatus {
         observed_generation: situation.node_eni.metadata.generation,
-        nodes: count(situation.nodes.len()),
+        nodes: count(
+            situation
+                .nodes
+                .values()
+                .filter(|node| node.selected)
+                .count(),
+        ),
         desired: situation.nodes.values().map(|node| node.desired).sum(),
         attached: count(live().filter(|record| attached(record)).count()),
         ready: count(live().filter(|record| ready(record)).count()),
@@ -120,12 +128,13 @@ fn summary(situation: Situation<'_>, counts: &NodeEniStatus) -> (bool, &'static 
                     until it is uninstalled";
         return (false, reason::OTHER_CONTROLLER_ACTIVE, text.to_owned());
     }
-    let mut problems = situation
-        .nodes
-        .values()
-        .filter_map(|node| node.problem.as_ref());
-    if let Some(problem) = problems.next() {
-        let more = problems.count();
+    let problems = || {
+        let nodes = situation.nodes.values();
+        nodes.filter_map(|node| node.problem.as_ref())
+    };
+    // What waits for a person comes first.
+    if let Some(problem) = problems().min_by_key(|one| one.reason != reason::MASS_RELEASE_HELD) {
+        let more = problems().count() - 1;
         let text = match more {
             0 => problem.message.clone(),
             more => format!("{} (and {more} more nodes)", problem.message),

@@ -1,8 +1,11 @@
-//! What each account may do in Kubernetes, as one list to review.
+//! What each account may do in Kubernetes, as one list to review, and the controller in EC2.
 
+use std::{collections::BTreeSet, fs};
+
+use eniway_ec2::Call;
 use serde_json::Value;
 
-use super::{DEFAULT, name, render};
+use super::{DEFAULT, chart, name, render};
 
 /// Role, group, resource, names, verbs; the CRD job's come last.
 const RIGHTS: &str = "\
@@ -80,5 +83,43 @@ fn each_role_is_bound_to_the_account_of_its_name_only() {
         assert_eq!(subjects.len(), 1);
         assert_eq!(subjects[0]["name"], binding["roleRef"]["name"]);
         assert_eq!(subjects[0]["namespace"], "eniway-system");
+    }
+}
+
+#[test]
+fn the_policy_for_ec2_allows_the_controllers_calls_and_no_more() {
+    let text = fs::read_to_string(chart().join("files/iam-policy.json")).unwrap();
+    let policy: Value = serde_json::from_str(&text).unwrap();
+    let statements = policy["Statement"].as_array().unwrap();
+    let actions = |statement: &Value| -> BTreeSet<String> {
+        let one_or_more = match &statement["Action"] {
+            Value::Array(actions) => actions.clone(),
+            one => vec![one.clone()],
+        };
+        let names = one_or_more
+            .iter()
+            .map(|one| one.as_str().unwrap().to_owned());
+        names.collect()
+    };
+    let allowed: BTreeSet<_> = statements.iter().flat_map(actions).collect();
+    let made = Call::ALL.iter().map(|call| format!("ec2:{call}"));
+    assert_eq!(allowed, made.collect::<BTreeSet<_>>());
+    for statement in statements {
+        let changes = actions(statement)
+            .iter()
+            .any(|one| !one.starts_with("ec2:Describe"));
+        let everything = statement["Resource"] == "*";
+        assert!(
+            !(changes && everything),
+            "{statement} changes anything at all"
+        );
+        let interfaces = statement["Resource"]
+            .to_string()
+            .contains(":network-interface/");
+        assert_eq!(
+            interfaces,
+            statement.get("Condition").is_some(),
+            "{statement}"
+        );
     }
 }

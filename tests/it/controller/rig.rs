@@ -182,6 +182,13 @@ impl Running {
             .unwrap();
     }
 
+    pub(super) async fn annotate(&self, name: &str, key: &str, value: &str) {
+        let api: Api<NodeEni> = Api::all(self.client.clone());
+        let patch = json!({"metadata": {"annotations": {key: value}}});
+        let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
+        api.patch(name, &params, &patch).await.unwrap();
+    }
+
     pub(super) async fn unwish(&self, name: &str) {
         let api: Api<NodeEni> = Api::all(self.client.clone());
         api.delete(name, &DeleteParams::default()).await.unwrap();
@@ -281,11 +288,15 @@ impl Running {
         panic!("never: an event {reason}");
     }
 
-    pub(super) async fn until_world(&self, what: &str, holds: impl Fn(&[Interface]) -> bool) {
+    pub(super) async fn until_world(
+        &self,
+        what: &str,
+        mut holds: impl FnMut(&[Interface]) -> bool,
+    ) {
         self.until_door(what, |world| holds(&ours(world))).await;
     }
 
-    pub(super) async fn until_door(&self, what: &str, holds: impl Fn(&World) -> bool) {
+    pub(super) async fn until_door(&self, what: &str, mut holds: impl FnMut(&World) -> bool) {
         for _ in 0..600 {
             if holds(&self.door.world()) {
                 return;
