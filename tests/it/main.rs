@@ -19,3 +19,4 @@ mod guard;
 mod lab;
 mod planner;
 mod simulation;
+mod small_cloud;

@@ -1,7 +1,6 @@
 //! A cluster in a few maps: the API server's part of the planner's world.
 
 mod checks;
-mod cloud;
 mod subnets;
 mod tags;
 
@@ -11,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ec2_sim::Settings;
 use eniway_api::{
     DeviceIndex, InstanceId, NodeEni, NodeEniAttachment, NodeEniAttachmentStatus, NodeEniSpec,
     NodePhase, NodeStatus, SubnetPolicy, VpcId,
@@ -28,7 +28,7 @@ use eniway_tests::door::{Clock, Door};
 use futures::executor::block_on;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use self::cloud::{epoch, instance_id, subnet, world};
+use crate::small_cloud::{epoch, instance_id, subnet, world};
 
 const UID: &str = "cluster-uid";
 const GRACE: Duration = Duration::from_secs(60);
@@ -84,14 +84,17 @@ impl Model {
         let nodes = (0..case.nodes).map(|number| Node {
             name: format!("node{number}"),
             labels: BTreeMap::from([("ng".to_owned(), "multi".to_owned())]),
-            provider: Provider::Instance(instance_id(number).as_str().into()),
+            provider: Provider::Instance(instance_id(number, 0).as_str().into()),
         });
         let start = Instant::now();
         let mut model = Self {
             declared: declared.collect(),
             records: BTreeMap::new(),
             nodes: nodes.collect(),
-            door: Door::new(world(case), Clock::Manual(Arc::new(Mutex::new(epoch())))),
+            door: Door::new(
+                world(case.nodes, case.seed, Settings::default()),
+                Clock::Manual(Arc::new(Mutex::new(epoch()))),
+            ),
             cluster: Cluster {
                 name: "test".to_owned(),
                 uid: UID.to_owned(),

@@ -5,9 +5,8 @@ use std::time::Duration;
 use ec2_sim::{InstanceState, Request, Response};
 use eniway_api::{SubnetPolicy, mark};
 
-use super::cluster::{
-    CONTROLLERS, Cluster, NODE_ENIS, NODES, SUBNETS, instance_id, node, node_eni, subnet,
-};
+use super::cluster::{CONTROLLERS, Cluster, NODE_ENIS, NODES, node, node_eni};
+use crate::small_cloud::{self, SUBNETS, instance_id, subnet};
 
 /// What has become of the nodes so far.
 pub(super) struct Chaos {
@@ -62,7 +61,7 @@ impl Chaos {
     fn note(&mut self, cluster: &Cluster, what: &str) {
         let at = cluster
             .now()
-            .duration_since(super::clock::epoch())
+            .duration_since(small_cloud::epoch())
             .as_secs_f64();
         self.log.push(format!("{at:8.3} s  {what}"));
     }

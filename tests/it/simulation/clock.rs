@@ -5,13 +5,10 @@ use std::cell::Cell;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use crate::small_cloud::epoch;
+
 thread_local! {
     static BEGUN: Cell<Option<Instant>> = const { Cell::new(None) };
-}
-
-/// When every world begins.
-pub(super) fn epoch() -> Timestamp {
-    Timestamp::from_second(1_700_000_000).unwrap()
 }
 
 /// The world of this thread begins now.

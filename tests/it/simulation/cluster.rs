@@ -1,11 +1,8 @@
 //! A cluster whose controllers are the real ones, and whose servers and nodes are models.
 
-use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
-use ec2_sim::{
-    EniId, InstanceState, Request, Settings, World,
-    spec::{GroupSpec, InstanceSpec, SubnetSpec, VpcSpec, WorldSpec},
-};
+use ec2_sim::{EniId, InstanceState, Request, Settings, World};
 use eniway_api::{NodeEni, NodeEniSpec, SubnetPolicy, mark};
 use eniway_controller::{
     Config,
@@ -24,9 +21,8 @@ use super::{
     ec2::{Crimes, Sabotage, Seat},
     weather::Weather,
 };
+use crate::small_cloud::{self, instance, instance_id, subnet};
 
-/// Subnets 0 and 2 are in zone a, 1 and 3 in zone b; so are the nodes.
-pub(super) const SUBNETS: usize = 4;
 pub(super) const NODES: usize = 4;
 pub(super) const NODE_ENIS: usize = 3;
 /// More controllers than one would do by mistake.
@@ -49,78 +45,27 @@ struct Running {
     shutdown: CancellationToken,
 }
 
-pub(super) fn zone(number: usize) -> &'static str {
-    if number.is_multiple_of(2) { "a" } else { "b" }
-}
-
-pub(super) fn subnet(number: usize) -> String {
-    format!("subnet-{number:08x}")
-}
-
 pub(super) fn node_name(number: usize) -> String {
     format!("node{number}")
 }
 
 fn world(seed: u64, weather: &Weather) -> World {
-    let subnets = (0..SUBNETS).map(|number| SubnetSpec {
-        id: Some(ec2_sim::SubnetId::parse(&subnet(number)).unwrap()),
-        vpc: None,
-        zone: zone(number).to_owned(),
-        cidr: {
-            let third = u8::try_from(number).unwrap();
-            ipnet::Ipv4Net::new(Ipv4Addr::new(10, 0, third, 0), 24).unwrap()
-        },
-        ipv6_cidr: None,
-        tags: BTreeMap::new(),
-    });
-    let instances = (0..NODES).map(|number| instance(number, 0));
     let milliseconds = |most: u64| {
         let most = usize::try_from(most).unwrap();
         Duration::from_millis(u64::try_from(weather.below(most)).unwrap())
     };
-    WorldSpec {
-        seed,
-        settings: Settings {
-            attach_ms: milliseconds(6_000),
-            detach_ms: milliseconds(6_000),
-            stop_ms: milliseconds(20_000),
-            start_ms: milliseconds(20_000),
-            terminate_ms: milliseconds(20_000),
-            read_lag_ms: milliseconds(5_000),
-            fresh_eni_hidden_ms: milliseconds(2_000),
-            forget_ms: Duration::from_secs(300),
-            ..Settings::default()
-        },
-        vpcs: vec![VpcSpec {
-            id: Some(ec2_sim::VpcId::parse("vpc-00000001").unwrap()),
-            cidr: "10.0.0.0/16".parse().unwrap(),
-            ipv6_cidr: None,
-            tags: BTreeMap::new(),
-        }],
-        subnets: subnets.collect(),
-        security_groups: vec![GroupSpec {
-            id: Some(ec2_sim::GroupId::parse("sg-00000001").unwrap()),
-            name: "multus".to_owned(),
-            vpc: None,
-            tags: BTreeMap::new(),
-        }],
-        instances: instances.collect(),
-        ..WorldSpec::default()
-    }
-    .build(clock::epoch())
-    .unwrap()
-}
-
-/// The instance of a node; a replaced one has a higher `life`.
-pub(super) fn instance_id(number: usize, life: usize) -> String {
-    format!("i-{life:04x}{number:04x}")
-}
-
-fn instance(number: usize, life: usize) -> InstanceSpec {
-    let subnet = ec2_sim::SubnetId::parse(&subnet(number % 2)).unwrap();
-    let mut instance = InstanceSpec::new("m5.4xlarge", &subnet);
-    instance.id = Some(ec2_sim::InstanceId::parse(&instance_id(number, life)).unwrap());
-    instance
+    let settings = Settings {
+        attach_ms: milliseconds(6_000),
+        detach_ms: milliseconds(6_000),
+        stop_ms: milliseconds(20_000),
+        start_ms: milliseconds(20_000),
+        terminate_ms: milliseconds(20_000),
+        read_lag_ms: milliseconds(5_000),
+        fresh_eni_hidden_ms: milliseconds(2_000),
+        forget_ms: Duration::from_secs(300),
+        ..Settings::default()
+    };
+    small_cloud::world(NODES, seed, settings)
 }
 
 /// The node as its kubelet registers it.

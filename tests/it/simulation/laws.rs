@@ -7,7 +7,8 @@ use eniway_api::{NodeEni, SubnetPolicy, mark};
 use eniway_controller::desired::Node;
 use kube::ResourceExt as _;
 
-use super::cluster::{Cluster, SUBNETS, subnet, zone};
+use super::cluster::Cluster;
+use crate::small_cloud::{SUBNETS, subnet, zone};
 
 /// One interface of ours: for which NodeENI, on which instance, in which subnet.
 type Place = (String, String, String);

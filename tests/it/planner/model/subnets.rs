@@ -6,7 +6,8 @@ use eniway_api::{DeletionPolicy, InstanceId};
 use eniway_controller::{desired::Declared, status::ready};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Model, epoch, subnet};
+use super::Model;
+use crate::small_cloud::{epoch, subnet};
 
 impl Model {
     /// Every NodeENI names these subnets.

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use eniway_api::{mark, node_eni::Tag};
 use eniway_controller::desired::Declared;
 
-use super::{Model, epoch};
+use super::Model;
+use crate::small_cloud::epoch;
 
 type Tags = BTreeMap<String, String>;
 
