@@ -1,7 +1,9 @@
 //! The way of a wanted record: created, attached, as its spec says.
 
 use eniway_api::{NodeEniAttachment, conditions::reason};
-use eniway_ec2::{Attachment, AttachmentState, Change, Eni, InstanceState, NewAttachment, NewEni};
+use eniway_ec2::{
+    Attachment, AttachmentState, Change, Eni, Instance, InstanceState, NewAttachment, NewEni,
+};
 use sha2::{Digest as _, Sha256};
 
 use super::{Cluster, Note, Planner, chosen, places, progressing, recorded, tags, uid};
@@ -73,19 +75,10 @@ impl<'a> Planner<'a> {
             self.look(memory, Look::Record(on.uid.clone()));
             return progressing("asking EC2 whether the interface exists already");
         }
-        let Some(instance) = snapshot.instance(&record.spec.instance_id) else {
-            self.look_at_instance(&record.spec.instance_id);
-            return progressing("asking EC2 about the instance");
+        let instance = match self.host(record) {
+            Ok(instance) => instance,
+            Err(note) => return note,
         };
-        if !matches!(
-            instance.state,
-            InstanceState::Running | InstanceState::Stopped
-        ) {
-            return Some(Note {
-                reason: reason::INSTANCE_PENDING,
-                message: format!("instance {} is {:?}", instance.id, instance.state),
-            });
-        }
         if let Err(note) = self.place(record, instance) {
             return Some(note);
         }
@@ -105,20 +98,30 @@ impl<'a> Planner<'a> {
         progressing("being created")
     }
 
-    fn attach(&mut self, record: &'a NodeEniAttachment, eni: &Eni, on: &Target) -> Option<Note> {
-        let Some(instance) = self.observed.snapshot.instance(&record.spec.instance_id) else {
-            self.look_at_instance(&record.spec.instance_id);
-            return progressing("asking EC2 about the instance");
+    /// The record's instance, if it takes an interface now; else what is awaited.
+    fn host(&mut self, record: &NodeEniAttachment) -> Result<&'a Instance, Option<Note>> {
+        let id = &record.spec.instance_id;
+        let Some(instance) = self.observed.snapshot.instance(id) else {
+            self.look_at_instance(id);
+            return Err(progressing("asking EC2 about the instance"));
         };
-        if !matches!(
-            instance.state,
-            InstanceState::Running | InstanceState::Stopped
-        ) {
-            return Some(Note {
+        match instance.state {
+            InstanceState::Running | InstanceState::Stopped => Ok(instance),
+            InstanceState::Pending
+            | InstanceState::Stopping
+            | InstanceState::ShuttingDown
+            | InstanceState::Terminated => Err(Some(Note {
                 reason: reason::INSTANCE_PENDING,
-                message: format!("instance {} is {:?}", instance.id, instance.state),
-            });
+                message: format!("instance {id} is {:?}", instance.state),
+            })),
         }
+    }
+
+    fn attach(&mut self, record: &'a NodeEniAttachment, eni: &Eni, on: &Target) -> Option<Note> {
+        let instance = match self.host(record) {
+            Ok(instance) => instance,
+            Err(note) => return note,
+        };
         match self.place(record, instance) {
             Err(note) => Some(note),
             Ok(device_index) => {

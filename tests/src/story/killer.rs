@@ -19,7 +19,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Decides the moments and counts the dead.
 #[derive(Debug)]
 pub(super) struct Killer {
-    random: u64,
+    random: fastrand::Rng,
     chapters: u32,
     struck: u32,
 }
@@ -30,7 +30,7 @@ impl Killer {
             "agents will die in every chapter; for the same moments again, --kill-agents={seed}"
         ));
         Self {
-            random: seed,
+            random: fastrand::Rng::with_seed(seed),
             chapters: 0,
             struck: 0,
         }
@@ -43,7 +43,7 @@ impl Killer {
         screen: &Screen,
         chapter: impl FnOnce() -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let moment = Duration::from_millis(self.next() % LATEST_MS);
+        let moment = Duration::from_millis(self.random.u64(..LATEST_MS));
         let over = AtomicBool::new(false);
         let (told, killed) = thread::scope(|scope| {
             let killer = scope.spawn(|| strike(lab, moment, &over));
@@ -77,15 +77,6 @@ impl Killer {
         );
         screen.fact(&format!("agents died in {struck} of {chapters} chapters"));
         Ok(())
-    }
-
-    /// SplitMix64.
-    fn next(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.random;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
     }
 }
 
