@@ -100,6 +100,7 @@ impl Controller {
         cache.going.remove(node);
         restrain(&mut desired, &declared, |node_eni| {
             let others = Others {
+                node,
                 records: cache.records.objects(),
                 nodes: cache.nodes.objects(),
                 going: &cache.going,

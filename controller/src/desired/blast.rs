@@ -31,13 +31,15 @@ pub struct Fleet {
     pub nodes: usize,
     /// Those of them from which the NodeENI now takes an interface without giving another.
     pub losing: usize,
-    /// Those of them that lack an interface which they should have.
+    /// Those of them, but for the one at hand, that lack an interface which they should have.
     pub lacking: usize,
 }
 
 /// What is known of the other nodes.
 #[derive(Clone, Copy)]
 pub struct Others<'a> {
+    /// The node at hand. If it lacks an interface already, a replacement there takes none away.
+    pub node: &'a str,
     /// Every record, by name.
     pub records: &'a BTreeMap<String, Arc<NodeEniAttachment>>,
     /// Every node, by name.
@@ -89,8 +91,9 @@ impl Fleet {
                 counted.map(|record| place(node_eni, record)).collect()
             };
             let asked_for = places(&|record| !dropped(record));
-            fleet.lacking +=
-                usize::from(!asked_for.is_subset(&places(&|record| others.serves(record))));
+            let served = places(&|record| others.serves(record));
+            let lacks = node.name != others.node && !asked_for.is_subset(&served);
+            fleet.lacking += usize::from(lacks);
         }
         fleet
     }
@@ -206,7 +209,7 @@ fn crowd(node_eni: &NodeEni, fleet: Fleet) -> Option<(&'static str, String)> {
     let most = max_unavailable(node_eni, fleet.nodes);
     (fleet.lacking >= most).then(|| {
         let message = format!(
-            "waits to replace an interface: {} of {} nodes are without theirs, and \
+            "waits to replace an interface: {} of {} nodes are without theirs already, and \
              updatePolicy.maxUnavailable allows {most} at once",
             fleet.lacking, fleet.nodes
         );

@@ -33,7 +33,7 @@ fn node_eni(subnets: &[&str], policy: SubnetPolicy) -> NodeEni {
 /// A node for each word: `+` it is selected, `-` it is not, `!` its instance was replaced; then its
 /// records, as subnet and state: `a` attached in subnet-a, `a?` only written, `a*` being deleted,
 /// `a~` about to be.
-fn fleet(node_eni: &NodeEni, words: &str) -> Fleet {
+fn fleet(node_eni: &NodeEni, words: &str, at_hand: &str) -> Fleet {
     let (mut nodes, mut records) = (BTreeMap::new(), BTreeMap::new());
     let mut going: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (number, word) in words.split(' ').enumerate() {
@@ -62,6 +62,7 @@ fn fleet(node_eni: &NodeEni, words: &str) -> Fleet {
     }
     let (vpc, snapshot) = (VpcId::from("vpc-1"), snapshot());
     let others = Others {
+        node: at_hand,
         records: &records,
         nodes: &nodes,
         going: &going,
@@ -129,7 +130,7 @@ fn check(node_eni: &NodeEni, words: &str, nodes: usize, losing: usize, lacking: 
         losing,
         lacking,
     };
-    assert_eq!(fleet(node_eni, words), expected, "{words}");
+    assert_eq!(fleet(node_eni, words, "nobody"), expected, "{words}");
 }
 
 #[test]
@@ -138,6 +139,13 @@ fn nodes_without_the_label_lose_and_nodes_without_an_interface_lack() {
     check(&all, "+ab +ab", 2, 0, 0);
     check(&all, "+ab -ab -ab*", 3, 2, 0);
     check(&all, "+ab +a*b +a?b +a~b", 4, 0, 3);
+}
+
+#[test]
+fn a_node_that_lacks_its_interface_does_not_wait_for_itself() {
+    let all = node_eni(&["subnet-a"], SubnetPolicy::All);
+    assert_eq!(fleet(&all, "+a? +a", "node1").lacking, 1);
+    assert_eq!(fleet(&all, "+a? +a", "node0").lacking, 0);
 }
 
 #[test]
