@@ -130,18 +130,10 @@ impl fmt::Display for Action {
                 Change::Description(_) => write!(f, "set the description of {eni}"),
             },
             Self::Tag { eni, tags, .. } => {
-                write!(
-                    f,
-                    "set the tags {} of {eni}",
-                    listed(&tags.keys().collect::<Vec<_>>())
-                )
+                write!(f, "set the tags {} of {eni}", listed(tags.keys()))
             }
             Self::Untag { eni, keys, .. } => {
-                write!(
-                    f,
-                    "take the tags {} off {eni}",
-                    listed(&keys.iter().collect::<Vec<_>>())
-                )
+                write!(f, "take the tags {} off {eni}", listed(keys))
             }
             Self::Detach { eni, force, .. } => {
                 write!(
@@ -160,7 +152,10 @@ impl fmt::Display for Action {
     }
 }
 
-fn listed(keys: &[&String]) -> String {
-    let keys: Vec<_> = keys.iter().map(|key| key.as_str()).collect();
+fn listed(keys: impl IntoIterator<Item = impl AsRef<str>>) -> String {
+    let keys: Vec<String> = keys
+        .into_iter()
+        .map(|key| key.as_ref().to_owned())
+        .collect();
     keys.join(", ")
 }
