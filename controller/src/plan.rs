@@ -164,8 +164,8 @@ struct Planner<'a> {
     observed: Observed<'a>,
     now: Now,
     plan: Plan,
-    /// Places that this plan gives away: instance → (card, index).
-    taken: BTreeMap<String, BTreeSet<(u8, u8)>>,
+    /// Places that this plan gives away, by instance.
+    taken: BTreeMap<String, BTreeSet<places::Slot>>,
 }
 
 fn uid(record: &NodeEniAttachment) -> &str {

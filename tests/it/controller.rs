@@ -6,6 +6,7 @@ mod faults;
 mod floor;
 mod kill;
 mod lifecycle;
+mod limits;
 mod neighbours;
 mod orphans;
 mod placement;

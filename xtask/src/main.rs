@@ -1,4 +1,5 @@
-//! The project's commands: `cargo xtask demo | test | bench | crds | build-ebpf | image | lab`.
+//! The project's commands: `cargo xtask demo | test | bench | crds | instance-types | build-ebpf | image
+//! | lab`.
 //!
 //! It sets the machine up and starts cargo for everything heavy, so it depends on none of ours and
 //! is built in seconds.
@@ -21,6 +22,7 @@ mod build_ebpf;
 mod crds;
 mod demo;
 mod image;
+mod instance_types;
 mod lab;
 mod setup;
 mod step;
@@ -41,6 +43,7 @@ enum Command {
     Test(test::Arguments),
     Bench(bench::Arguments),
     Crds(crds::Arguments),
+    InstanceTypes(instance_types::Arguments),
     /// Builds the BPF objects, says where they are, and shows them to this kernel's verifier.
     BuildEbpf,
     /// Builds container images of static binaries, without Docker.
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::run(&workspace, &arguments),
         Command::Bench(arguments) => bench::run(&workspace, &arguments),
         Command::Crds(arguments) => crds::run(&workspace, &arguments),
+        Command::InstanceTypes(arguments) => instance_types::run(&workspace, &arguments),
         Command::BuildEbpf => build_ebpf::run(&workspace),
         Command::Image => image::run(&workspace),
         Command::Lab(arguments) => lab::run(&workspace, &arguments),

@@ -104,6 +104,10 @@ pub struct NodeEniAttachmentSpec {
     /// The device index wanted; the one given is in `status.ec2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_index: Option<DeviceIndex>,
+    /// The network card wanted.
+    #[serde(default, skip_serializing_if = "is_first")]
+    #[schemars(range(max = 31))]
+    pub network_card_index: u8,
     /// The security groups, resolved and sorted.
     #[serde(rename = "securityGroupIDs", default)]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
@@ -135,6 +139,14 @@ pub struct NodeEniAttachmentSpec {
     /// Present when DPDK was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dpdk: Option<Dpdk>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+const fn is_first(card: &u8) -> bool {
+    *card == 0
 }
 
 /// Which NodeENI; a re-created one of the same name is another.

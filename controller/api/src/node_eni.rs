@@ -137,6 +137,11 @@ pub struct NodeEniSpec {
     /// taken is passed over. Default: the first free one from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_index: Option<DeviceIndex>,
+    /// The network card, on instance types that have several. Device indexes are counted on each card
+    /// anew. Default 0. Like deviceIndex it is for interfaces that are yet to be attached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 31))]
+    pub network_card_index: Option<u8>,
     /// What becomes of an interface that is no longer wanted. `Delete`: it goes. `Retain`: it is detached
     /// and left in EC2 with the tag eniway.io/role=retained; nobody touches it any more. Default `Delete`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

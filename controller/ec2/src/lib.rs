@@ -7,6 +7,7 @@
 #[cfg(feature = "aws")]
 pub mod aws;
 pub mod error;
+pub mod instance_types;
 pub mod model;
 pub mod paced;
 pub mod snapshot;

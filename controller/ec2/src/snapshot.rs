@@ -13,7 +13,7 @@ use eniway_api::{AttachmentId, EniId, InstanceId, SubnetId};
 
 use crate::{
     Attachment, AttachmentState, Change, Eni, Group, Instance, InstanceType, NewAttachment,
-    Occupied, Subnet,
+    Occupied, Subnet, instance_types,
 };
 
 /// EC2 as far as it is known.
@@ -36,6 +36,7 @@ pub struct Snapshot {
     pub catalog: Option<Instant>,
     pub subnets: BTreeMap<SubnetId, Subnet>,
     pub groups: Vec<Group>,
+    /// As EC2 told them.
     pub types: BTreeMap<String, InstanceType>,
 }
 
@@ -71,6 +72,13 @@ impl Snapshot {
     #[must_use]
     pub fn eni(&self, id: &EniId) -> Option<&Eni> {
         self.enis.get(id).map(|known| &known.value)
+    }
+
+    /// The limits of an instance type: as EC2 told them, else as this release knows them.
+    #[must_use]
+    pub fn limits(&self, instance_type: &str) -> Option<&InstanceType> {
+        let told = self.types.get(instance_type);
+        told.or_else(|| instance_types::built_in(instance_type))
     }
 
     /// Every interface of ours.

@@ -23,6 +23,7 @@ impl Place<'_> {
             subnet_id: subnet.id.clone(),
             position,
             device_index: said.device_index.map(|first| index(first, position)),
+            network_card_index: said.network_card_index.unwrap_or_default(),
             security_group_ids: groups.to_vec(),
             deletion_policy,
             delete_on_termination: said

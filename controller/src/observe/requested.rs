@@ -6,7 +6,10 @@ use std::{
 };
 
 use eniway_api::{EniId, InstanceId};
-use eniway_ec2::{Error, InstanceType, Instances, Interfaces, MAX_FILTER_VALUES, Verdict};
+use eniway_ec2::{
+    Error, InstanceType, Instances, Interfaces, MAX_FILTER_VALUES, Verdict,
+    instance_types::built_in,
+};
 use tracing::warn;
 
 use crate::{action::Look, apply::Chain, controller::Controller};
@@ -122,7 +125,7 @@ impl Controller {
         Ok(())
     }
 
-    /// A type that EC2 does not tell about gets no limit of ours; EC2 judges it then.
+    /// A type that nobody tells about gets no limit of ours; EC2 judges it then.
     async fn look_at_types(&self, names: &[String]) -> Result<(), Error> {
         let found = match self.ec2.instance_types(names).await {
             Ok(found) => found,
@@ -137,6 +140,7 @@ impl Controller {
         let mut snapshot = self.snapshot_mut();
         for name in names {
             let known = found.iter().find(|info| info.name == *name).cloned();
+            let known = known.or_else(|| built_in(name).cloned());
             let known = known.unwrap_or_else(|| InstanceType {
                 name: name.clone(),
                 interfaces: u16::MAX,

@@ -6,7 +6,7 @@ use eniway_ec2::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::{Cluster, Note, Planner, chosen, places, progressing, recorded, tags, uid};
+use super::{Cluster, Note, Planner, chosen, progressing, recorded, tags, uid};
 use crate::{
     action::{Action, Look, Target},
     memory::{Creation, Memory},
@@ -124,14 +124,14 @@ impl<'a> Planner<'a> {
         };
         match self.place(record, instance) {
             Err(note) => Some(note),
-            Ok(device_index) => {
+            Ok(slot) => {
                 self.push(Action::Attach {
                     on: on.clone(),
                     new: NewAttachment {
                         eni: eni.id.clone(),
                         instance: instance.id.clone(),
-                        device_index,
-                        network_card_index: places::CARD,
+                        device_index: slot.index,
+                        network_card_index: slot.card,
                     },
                 });
                 progressing(format!("{} is being attached", eni.id))

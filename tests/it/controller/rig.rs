@@ -25,6 +25,7 @@ const NAMESPACE: &str = "eniway-system";
 pub(super) struct Rig {
     lab: Arc<Lab>,
     nodes: usize,
+    instance_type: &'static str,
     settings: Settings,
     runtime: Option<tokio::runtime::Runtime>,
 }
@@ -89,9 +90,16 @@ impl Rig {
         Self {
             lab: Arc::new(lab),
             nodes,
+            instance_type: "m5.large",
             settings,
             runtime: Some(runtime),
         }
+    }
+
+    /// With nodes of this type.
+    pub(super) const fn on(mut self, instance_type: &'static str) -> Self {
+        self.instance_type = instance_type;
+        self
     }
 
     pub(super) fn run(mut self, test: impl AsyncFnOnce(&Running)) {
@@ -121,7 +129,7 @@ impl Rig {
                 .await
                 .unwrap();
         }
-        let world = world(self.nodes, self.settings.clone());
+        let world = world(self.nodes, self.instance_type, self.settings.clone());
         let running = Running {
             client,
             door: Door::new(world.build(Timestamp::now()).unwrap(), Clock::Real),

@@ -16,7 +16,7 @@ fn parse<T>(id: Result<T, ec2_sim::ApiError>) -> Option<T> {
 }
 
 /// Nodes are in zone b, a, b, …; subnet `…f` is in another VPC, two are named `twice`.
-pub(super) fn world(nodes: usize, settings: Settings) -> WorldSpec {
+pub(super) fn world(nodes: usize, instance_type: &str, settings: Settings) -> WorldSpec {
     let subnet = |id: &str, vpc: &str, zone: &str, third: u8, name: &str| SubnetSpec {
         id: parse(SubnetId::parse(id)),
         vpc: parse(ec2_sim::VpcId::parse(vpc)),
@@ -39,7 +39,7 @@ pub(super) fn world(nodes: usize, settings: Settings) -> WorldSpec {
     let instances = (1..=nodes).map(|number| {
         let (subnet, _) = primary[number % 2];
         let subnet = SubnetId::parse(subnet).unwrap();
-        let mut instance = InstanceSpec::new("m5.large", &subnet);
+        let mut instance = InstanceSpec::new(instance_type, &subnet);
         instance.id = parse(ec2_sim::InstanceId::parse(&instance_id(number)));
         instance
     });
