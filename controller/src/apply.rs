@@ -7,7 +7,7 @@ mod refusal;
 use std::time::Instant;
 
 use eniway_ec2::Error as Ec2Error;
-use tracing::{info, warn};
+use tracing::{Instrument as _, debug, info, info_span, warn};
 
 use self::notice::kind;
 use crate::{
@@ -59,14 +59,14 @@ impl Controller {
         match self.try_write(action).await {
             Ok(()) => {
                 if matches!(action, Action::Report { .. }) {
-                    tracing::debug!(%action, "Applied");
+                    debug!(%action, "Applied");
                 } else {
                     info!(%action, "Applied");
                 }
                 Outcome::Done
             }
             Err(error) if error.is_outdated() => {
-                tracing::debug!(%action, error = %Chain(&error), "Object has changed");
+                debug!(%action, error = %Chain(&error), "Object has changed");
                 Outcome::Failed
             }
             Err(error) => {
@@ -141,11 +141,13 @@ impl Controller {
                 memory.creation = Creation::Unanswered(now);
             });
         }
-        match self.try_call(action, on).await {
+        // With this, what EC2 answered says whom it served.
+        let served = info_span!("for", record = on.record, node_eni = on.node_eni.name);
+        match self.try_call(action, on).instrument(served).await {
             Ok(()) => {
                 let now = self.now();
                 self.remember(&on.uid, |memory| memory.succeeded(now));
-                info!(%action, node = on.node, "Applied");
+                debug!(%action, "Applied");
                 self.tell(action, on, None);
                 Outcome::Done
             }

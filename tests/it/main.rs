@@ -18,5 +18,3 @@ mod fabric;
 mod guard;
 mod lab;
 mod planner;
-mod simulation;
-mod small_cloud;

@@ -1,7 +1,6 @@
 //! The story that the demo tells and the tests assert.
 #![forbid(unsafe_code)]
 
-pub mod door;
 mod programs;
 pub mod story;
 

@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, fs, path::Path};
 use ec2_sim::{GroupId, GroupSpec, Interface, SubnetId, SubnetSpec};
 use eniway_api::mark;
 use eniway_controller::{Config, kubernetes::ApiServer};
-use eniway_tests::door::Door;
 use lab::{Lab, NodeConfig, NodeKind, wait};
 use serde_json::{Value, json};
+use simulation::door::Door;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent_node::{AgentNode, DEADLINE};

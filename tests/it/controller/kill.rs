@@ -10,9 +10,9 @@ use eniway_ec2::{
     Answer, Change, Ec2, Eni, Group, Instance, InstanceType, Instances, Interfaces, NewAttachment,
     NewEni, Subnet,
 };
-use eniway_tests::door::Door;
 use futures::future::BoxFuture;
 use kube::{Client, client::Body};
+use simulation::door::Door;
 use tower_service::Service;
 
 use super::{

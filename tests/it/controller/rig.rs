@@ -4,7 +4,6 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use ec2_sim::{EniId, Interface, Settings, World};
 use eniway_api::{Ec2State, NodeEni, NodeEniAttachment, NodeEniStatus, mark};
-use eniway_tests::door::{Clock, Door};
 use jiff::Timestamp;
 use k8s_openapi::api::{
     coordination::v1::Lease,
@@ -16,6 +15,7 @@ use kube::{
 };
 use lab::Lab;
 use serde_json::json;
+use simulation::door::{Clock, Door};
 
 use super::world::{instance_id, instance_of, ours, world};
 

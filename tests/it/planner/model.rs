@@ -24,11 +24,11 @@ use eniway_controller::{
     status,
 };
 use eniway_ec2::{Ec2 as _, Instances, Interfaces, Snapshot, Verdict};
-use eniway_tests::door::{Clock, Door};
 use futures::executor::block_on;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use simulation::door::{Clock, Door};
 
-use crate::small_cloud::{epoch, instance_id, subnet, world};
+use simulation::small_cloud::{epoch, instance_id, subnet, world};
 
 const UID: &str = "cluster-uid";
 const GRACE: Duration = Duration::from_secs(60);

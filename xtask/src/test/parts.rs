@@ -76,6 +76,12 @@ pub(crate) const PARTS: &[Part] = &[
         integration,
     ),
     slow(
+        "simulation",
+        "the controller through 10,000 bad days on a paused clock",
+        NOTHING,
+        simulation,
+    ),
+    slow(
         "story",
         "the demo, from helm install to an empty EC2, also while agents die",
         STORY,
@@ -132,12 +138,20 @@ fn clippy_bpf(workspace: &Workspace) -> Result<Count> {
     check(&mut cargo)
 }
 
-/// Every crate but this one, which is `tidy`'s. With one choice of crates for all parts, cargo builds
+/// Every crate but this one, which is `tidy`'s, and the one that is built in its own way. With one choice of crates for all parts, cargo builds
 /// what they depend on once.
 fn others(workspace: &Workspace, arguments: &[&str]) -> Command {
     let mut cargo = workspace.cargo(&["test", "--workspace", "--exclude", "xtask"]);
-    cargo.arg("--no-fail-fast").args(arguments);
+    cargo.args(["--exclude", "simulation", "--no-fail-fast"]);
+    cargo.args(arguments);
     cargo
+}
+
+/// By itself it needs no AWS client, so it is built with optimization in minutes.
+fn simulation(workspace: &Workspace) -> Result<Count> {
+    let mut cargo = workspace.cargo(&["test", "--package", "simulation"]);
+    cargo.args(["--profile", "simulation", "--test", "laws"]);
+    tests(cargo.env("ENIWAY_SEEDS", "10000"))
 }
 
 fn unit(workspace: &Workspace) -> Result<Count> {

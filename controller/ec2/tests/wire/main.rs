@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod codes;
+mod example;
 mod faults;
 mod life;
 mod pages;

@@ -7,7 +7,7 @@ use eniway_controller::{desired::Declared, status::ready};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::Model;
-use crate::small_cloud::{epoch, subnet};
+use simulation::small_cloud::{epoch, subnet};
 
 impl Model {
     /// Every NodeENI names these subnets.

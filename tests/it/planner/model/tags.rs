@@ -6,7 +6,7 @@ use eniway_api::{mark, node_eni::Tag};
 use eniway_controller::desired::Declared;
 
 use super::Model;
-use crate::small_cloud::epoch;
+use simulation::small_cloud::epoch;
 
 type Tags = BTreeMap<String, String>;
 

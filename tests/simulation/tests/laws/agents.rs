@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use eniway_api::{Ec2State, NodeEniAttachment, NodePhase, NodeStatus, mark};
 use eniway_controller::kubernetes::{Change, Kubernetes as _};
-use eniway_tests::door::Door;
 use futures::StreamExt as _;
 use kube::ResourceExt as _;
+use simulation::door::Door;
 
-use super::{api_server::ApiServer, weather::Weather};
+use crate::{api_server::ApiServer, weather::Weather};
 
 /// Answers records as they change. Never ends.
-pub(super) async fn agents(api: ApiServer, door: Door, weather: Weather) {
+pub(crate) async fn agents(api: ApiServer, door: Door, weather: Weather) {
     let mut records = api.records();
     while let Some(change) = records.next().await {
         let Change::Is(Ok(record)) = change else {
@@ -62,7 +62,7 @@ fn answer(record: &NodeEniAttachment) -> Option<NodeStatus> {
 
 /// Renews the leases of the agents whose instances run, and has them answer what they missed while
 /// theirs did not. Never ends.
-pub(super) async fn renew(api: ApiServer, door: Door) {
+pub(crate) async fn renew(api: ApiServer, door: Door) {
     loop {
         let (names, missed): (Vec<String>, Vec<_>) = {
             let world = door.world();

@@ -19,7 +19,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference, 
 use kube::{ResourceExt, core::Status};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::{
+use crate::{
     clock,
     store::{Store, declared, readable, wrote},
     weather::{Fate, Weather},
@@ -27,7 +27,7 @@ use super::{
 
 /// The server, as one process reaches it.
 #[derive(Clone)]
-pub(super) struct ApiServer {
+pub(crate) struct ApiServer {
     store: Arc<Mutex<Store>>,
     weather: Weather,
 }
@@ -37,14 +37,14 @@ fn refusal(code: u16) -> kube::Error {
 }
 
 impl ApiServer {
-    pub(super) fn new(weather: &Weather) -> Self {
+    pub(crate) fn new(weather: &Weather) -> Self {
         Self {
             store: Arc::default(),
             weather: weather.clone(),
         }
     }
 
-    pub(super) fn store(&self) -> MutexGuard<'_, Store> {
+    pub(crate) fn store(&self) -> MutexGuard<'_, Store> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,4 +1,8 @@
 //! The small EC2 of models: one network, four subnets in two zones by turns, an instance for each node.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a model that cannot be built fails the test"
+)]
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
@@ -8,23 +12,30 @@ use ec2_sim::{
 };
 use jiff::Timestamp;
 
-pub(crate) const SUBNETS: usize = 4;
+/// Half of them in each zone.
+pub const SUBNETS: usize = 4;
 
 /// Subnets 0 and 2 are in zone a, 1 and 3 in zone b; so are the nodes.
-pub(crate) fn zone(number: usize) -> &'static str {
+#[must_use]
+pub fn zone(number: usize) -> &'static str {
     if number.is_multiple_of(2) { "a" } else { "b" }
 }
 
-pub(crate) fn subnet(number: usize) -> String {
+/// The ID of a subnet.
+#[must_use]
+pub fn subnet(number: usize) -> String {
     format!("subnet-{number:08x}")
 }
 
 /// The instance of a node; a replaced one has a higher `life`.
-pub(crate) fn instance_id(number: usize, life: usize) -> String {
+#[must_use]
+pub fn instance_id(number: usize, life: usize) -> String {
     format!("i-{life:04x}{number:04x}")
 }
 
-pub(crate) fn instance(number: usize, life: usize) -> InstanceSpec {
+/// An instance that takes eight interfaces.
+#[must_use]
+pub fn instance(number: usize, life: usize) -> InstanceSpec {
     let subnet = ec2_sim::SubnetId::parse(&subnet(number % 2)).unwrap();
     let mut instance = InstanceSpec::new("m5.4xlarge", &subnet);
     instance.id = Some(ec2_sim::InstanceId::parse(&instance_id(number, life)).unwrap());
@@ -32,11 +43,14 @@ pub(crate) fn instance(number: usize, life: usize) -> InstanceSpec {
 }
 
 /// When it begins.
-pub(crate) fn epoch() -> Timestamp {
+#[must_use]
+pub fn epoch() -> Timestamp {
     Timestamp::from_second(1_700_000_000).unwrap()
 }
 
-pub(crate) fn world(nodes: usize, seed: u64, settings: Settings) -> World {
+/// All of it, at [`epoch`].
+#[must_use]
+pub fn world(nodes: usize, seed: u64, settings: Settings) -> World {
     let subnets = (0..SUBNETS).map(|number| {
         let third = u8::try_from(number).unwrap();
         SubnetSpec {

@@ -13,67 +13,67 @@ use k8s_openapi::{
 use kube::ResourceExt;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::clock;
+use crate::clock;
 
 #[derive(Default)]
-pub(super) struct Store {
-    pub(super) version: u64,
-    pub(super) nodes: BTreeMap<String, Node>,
-    pub(super) node_enis: BTreeMap<String, NodeEni>,
-    pub(super) records: BTreeMap<String, NodeEniAttachment>,
-    pub(super) leases: BTreeMap<String, KubeLease>,
-    pub(super) node_watches: Vec<UnboundedSender<Change<Node>>>,
-    pub(super) node_eni_watches: Vec<UnboundedSender<Change<Declared>>>,
-    pub(super) record_watches: Vec<UnboundedSender<Change<Record>>>,
+pub(crate) struct Store {
+    pub(crate) version: u64,
+    pub(crate) nodes: BTreeMap<String, Node>,
+    pub(crate) node_enis: BTreeMap<String, NodeEni>,
+    pub(crate) records: BTreeMap<String, NodeEniAttachment>,
+    pub(crate) leases: BTreeMap<String, KubeLease>,
+    pub(crate) node_watches: Vec<UnboundedSender<Change<Node>>>,
+    pub(crate) node_eni_watches: Vec<UnboundedSender<Change<Declared>>>,
+    pub(crate) record_watches: Vec<UnboundedSender<Change<Record>>>,
 }
 
 fn tell<T: Clone>(watches: &mut Vec<UnboundedSender<Change<T>>>, change: &Change<T>) {
     watches.retain(|watch| watch.send(change.clone()).is_ok());
 }
 
-pub(super) fn readable(record: &NodeEniAttachment) -> Record {
+pub(crate) fn readable(record: &NodeEniAttachment) -> Record {
     Ok(Arc::new(record.clone()))
 }
 
-pub(super) fn declared(node_eni: &NodeEni) -> Declared {
+pub(crate) fn declared(node_eni: &NodeEni) -> Declared {
     Declared::Readable(Arc::new(node_eni.clone()))
 }
 
 impl Store {
-    pub(super) fn next(&mut self) -> String {
+    pub(crate) fn next(&mut self) -> String {
         self.version += 1;
         self.version.to_string()
     }
 
-    pub(super) fn nodes(&self) -> impl Iterator<Item = &Node> {
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.nodes.values()
     }
 
-    pub(super) fn node_enis(&self) -> impl Iterator<Item = &NodeEni> {
+    pub(crate) fn node_enis(&self) -> impl Iterator<Item = &NodeEni> {
         self.node_enis.values()
     }
 
-    pub(super) fn records(&self) -> impl Iterator<Item = &NodeEniAttachment> {
+    pub(crate) fn records(&self) -> impl Iterator<Item = &NodeEniAttachment> {
         self.records.values()
     }
 
     /// How often an object was written, leases left out.
-    pub(super) fn writes(&self) -> u64 {
+    pub(crate) fn writes(&self) -> u64 {
         self.version
     }
 
-    pub(super) fn holder(&self) -> Option<String> {
+    pub(crate) fn holder(&self) -> Option<String> {
         let lease = self.leases.get(mark::LEASE_CONTROLLER)?;
         lease.spec.as_ref()?.holder_identity.clone()
     }
 
-    pub(super) fn put_node(&mut self, node: Node) {
+    pub(crate) fn put_node(&mut self, node: Node) {
         self.version += 1;
         tell(&mut self.node_watches, &Change::Is(node.clone()));
         self.nodes.insert(node.name.clone(), node);
     }
 
-    pub(super) fn remove_node(&mut self, name: &str) {
+    pub(crate) fn remove_node(&mut self, name: &str) {
         if let Some(node) = self.nodes.remove(name) {
             self.version += 1;
             tell(&mut self.node_watches, &Change::Gone(node));
@@ -81,7 +81,7 @@ impl Store {
     }
 
     /// What a user applies: a new object, or another spec for an old one.
-    pub(super) fn wish(&mut self, mut node_eni: NodeEni) {
+    pub(crate) fn wish(&mut self, mut node_eni: NodeEni) {
         let version = self.next();
         let name = node_eni.name_any();
         if let Some(old) = self.node_enis.get(&name) {
@@ -97,7 +97,16 @@ impl Store {
         self.put_node_eni(node_eni);
     }
 
-    pub(super) fn unwish(&mut self, name: &str) {
+    pub(crate) fn annotate(&mut self, name: &str, key: &str, value: &str) {
+        if let Some(mut node_eni) = self.node_enis.get(name).cloned() {
+            let annotations = node_eni.annotations_mut();
+            annotations.insert(key.to_owned(), value.to_owned());
+            node_eni.metadata.resource_version = Some(self.next());
+            self.put_node_eni(node_eni);
+        }
+    }
+
+    pub(crate) fn unwish(&mut self, name: &str) {
         if let Some(mut node_eni) = self.node_enis.get(name).cloned() {
             node_eni.metadata.resource_version = Some(self.next());
             node_eni.metadata.deletion_timestamp = Some(Time(clock::wall()));
@@ -106,7 +115,7 @@ impl Store {
     }
 
     /// An object that is marked and that nobody keeps is gone.
-    pub(super) fn put_node_eni(&mut self, node_eni: NodeEni) {
+    pub(crate) fn put_node_eni(&mut self, node_eni: NodeEni) {
         let name = node_eni.name_any();
         let kept =
             node_eni.metadata.deletion_timestamp.is_none() || !node_eni.finalizers().is_empty();
@@ -132,7 +141,7 @@ impl Store {
         }
     }
 
-    pub(super) fn mark_record(&mut self, name: &str) {
+    pub(crate) fn mark_record(&mut self, name: &str) {
         if let Some(mut record) = self.records.get(name).cloned()
             && record.metadata.deletion_timestamp.is_none()
         {
@@ -141,7 +150,7 @@ impl Store {
         }
     }
 
-    pub(super) fn put_record(&mut self, mut record: NodeEniAttachment) -> NodeEniAttachment {
+    pub(crate) fn put_record(&mut self, mut record: NodeEniAttachment) -> NodeEniAttachment {
         record.metadata.resource_version = Some(self.next());
         let kept = record.metadata.deletion_timestamp.is_none() || !record.finalizers().is_empty();
         let change = if kept {
@@ -156,14 +165,14 @@ impl Store {
     }
 
     /// What the node's agent says of a record.
-    pub(super) fn put_node_status(&mut self, name: &str, node: NodeStatus) {
+    pub(crate) fn put_node_status(&mut self, name: &str, node: NodeStatus) {
         if let Some(mut record) = self.records.get(name).cloned() {
             record.status.get_or_insert_default().node = Some(node);
             self.put_record(record);
         }
     }
 
-    pub(super) fn put_lease(&mut self, name: &str, holder: &str) {
+    pub(crate) fn put_lease(&mut self, name: &str, holder: &str) {
         let duration = Duration::from_secs(60);
         let lease = holding(None, name, Some(holder), duration, clock::wall());
         self.leases.insert(name.to_owned(), lease);
@@ -171,7 +180,7 @@ impl Store {
 }
 
 /// The version of a lease after one more write.
-pub(super) fn wrote(old: Option<&KubeLease>) -> String {
+pub(crate) fn wrote(old: Option<&KubeLease>) -> String {
     let version = old.and_then(ResourceExt::resource_version);
     let version = version.and_then(|version| version.parse::<u64>().ok());
     (version.unwrap_or(0) + 1).to_string()

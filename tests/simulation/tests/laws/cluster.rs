@@ -8,36 +8,36 @@ use eniway_controller::{
     Config,
     desired::{Node, Provider},
 };
-use eniway_tests::door::{Clock, Door};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
+use simulation::door::{Clock, Door};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{
+use crate::{
     agents::{agents, renew},
     api_server::ApiServer,
     clock,
     ec2::{Crimes, Sabotage, Seat},
     weather::Weather,
 };
-use crate::small_cloud::{self, instance, instance_id, subnet};
+use simulation::small_cloud::{self, instance, instance_id, subnet};
 
-pub(super) const NODES: usize = 4;
-pub(super) const NODE_ENIS: usize = 3;
+pub(crate) const NODES: usize = 4;
+pub(crate) const NODE_ENIS: usize = 3;
 /// More controllers than one would do by mistake.
-pub(super) const CONTROLLERS: usize = 2;
+pub(crate) const CONTROLLERS: usize = 2;
 
-pub(super) struct Cluster {
-    pub(super) api: ApiServer,
-    pub(super) door: Door,
-    pub(super) weather: Weather,
-    pub(super) crimes: Crimes,
+pub(crate) struct Cluster {
+    pub(crate) api: ApiServer,
+    pub(crate) door: Door,
+    pub(crate) weather: Weather,
+    pub(crate) crimes: Crimes,
     sabotage: Option<Sabotage>,
     controllers: Vec<Option<Running>>,
     agents: [JoinHandle<()>; 2],
     /// Interfaces of somebody else, by ID, with the instance that they are on.
-    pub(super) others: BTreeMap<EniId, Option<String>>,
+    pub(crate) others: BTreeMap<EniId, Option<String>>,
 }
 
 struct Running {
@@ -45,7 +45,7 @@ struct Running {
     shutdown: CancellationToken,
 }
 
-pub(super) fn node_name(number: usize) -> String {
+pub(crate) fn node_name(number: usize) -> String {
     format!("node{number}")
 }
 
@@ -69,7 +69,7 @@ fn world(seed: u64, weather: &Weather) -> World {
 }
 
 /// The node as its kubelet registers it.
-pub(super) fn node(number: usize, life: usize, labelled: bool) -> Node {
+pub(crate) fn node(number: usize, life: usize, labelled: bool) -> Node {
     let label = ("ng".to_owned(), "multi".to_owned());
     Node {
         name: node_name(number),
@@ -79,7 +79,7 @@ pub(super) fn node(number: usize, life: usize, labelled: bool) -> Node {
 }
 
 /// What a user applies.
-pub(super) fn node_eni(number: usize, subnets: &[usize], policy: SubnetPolicy) -> NodeEni {
+pub(crate) fn node_eni(number: usize, subnets: &[usize], policy: SubnetPolicy) -> NodeEni {
     let spec = NodeEniSpec {
         node_selector: BTreeMap::from([("ng".to_owned(), "multi".to_owned())]),
         subnet_ids: subnets
@@ -96,7 +96,7 @@ pub(super) fn node_eni(number: usize, subnets: &[usize], policy: SubnetPolicy) -
 
 impl Cluster {
     /// A cluster in rough weather, in which nothing has happened yet.
-    pub(super) fn new(seed: u64, sabotage: Option<Sabotage>) -> Self {
+    pub(crate) fn new(seed: u64, sabotage: Option<Sabotage>) -> Self {
         clock::begin();
         let weather = Weather::new(seed);
         let api = ApiServer::new(&weather);
@@ -123,7 +123,7 @@ impl Cluster {
     }
 
     /// Starts the controllers that do not run.
-    pub(super) fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         for number in 0..CONTROLLERS {
             let ended = self.controllers[number]
                 .as_ref()
@@ -155,7 +155,7 @@ impl Cluster {
     }
 
     /// Ends a controller dead, or as SIGTERM does.
-    pub(super) fn end(&mut self, number: usize, dead: bool) {
+    pub(crate) fn end(&mut self, number: usize, dead: bool) {
         if let Some(running) = &self.controllers[number] {
             if dead {
                 running.task.abort();
@@ -166,19 +166,19 @@ impl Cluster {
     }
 
     /// A call by hand; one that EC2 refuses is a hand that came too late.
-    pub(super) fn by_hand(&self, request: &Request) -> Option<ec2_sim::Response> {
+    pub(crate) fn by_hand(&self, request: &Request) -> Option<ec2_sim::Response> {
         self.door.world().call(request, clock::wall()).ok()
     }
 
     /// Runs another instance.
-    pub(super) fn launch(&self, number: usize, life: usize) {
+    pub(crate) fn launch(&self, number: usize, life: usize) {
         let mut world = self.door.world();
         world
             .add_instance(instance(number, life), clock::wall())
             .unwrap();
     }
 
-    pub(super) fn state(&self, instance: &str) -> Option<InstanceState> {
+    pub(crate) fn state(&self, instance: &str) -> Option<InstanceState> {
         let world = self.door.world();
         let found = world
             .instances()
@@ -186,12 +186,12 @@ impl Cluster {
         found.map(|found| found.state)
     }
 
-    pub(super) fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         clock::wall()
     }
 
     /// How often EC2 was told to change something, and how often a record or a NodeENI was written.
-    pub(super) fn deeds(&self) -> (u64, u64) {
+    pub(crate) fn deeds(&self) -> (u64, u64) {
         let world = self.door.world();
         let changes = world
             .counters()
@@ -202,7 +202,7 @@ impl Cluster {
     }
 
     /// All records and interfaces, for who reads a failure.
-    pub(super) fn tell(&self) -> String {
+    pub(crate) fn tell(&self) -> String {
         let mut lines = Vec::new();
         for record in self.api.store().records() {
             let status = record.status.clone().unwrap_or_default();

@@ -3,13 +3,18 @@
 use std::time::Duration;
 
 use ec2_sim::{InstanceState, Request, Response};
-use eniway_api::{SubnetPolicy, mark};
+use eniway_api::{
+    NodeEni, SubnetPolicy,
+    conditions::reason,
+    mark::{self, ANNOTATION_CONFIRM_RELEASE as CONFIRM},
+};
+use kube::ResourceExt;
 
-use super::cluster::{CONTROLLERS, Cluster, NODE_ENIS, NODES, node, node_eni};
-use crate::small_cloud::{self, SUBNETS, instance_id, subnet};
+use crate::cluster::{CONTROLLERS, Cluster, NODE_ENIS, NODES, node, node_eni};
+use simulation::small_cloud::{self, SUBNETS, instance_id, subnet};
 
 /// What has become of the nodes so far.
-pub(super) struct Chaos {
+pub(crate) struct Chaos {
     nodes: Vec<State>,
     log: Vec<String>,
 }
@@ -22,7 +27,7 @@ struct State {
 }
 
 impl Chaos {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let state = State {
             life: 0,
             labelled: true,
@@ -36,7 +41,7 @@ impl Chaos {
 
     /// One thing after another until `steps` have happened; then the weather turns and all that
     /// stopped is started again.
-    pub(super) async fn rage(&mut self, cluster: &mut Cluster, steps: usize) {
+    pub(crate) async fn rage(&mut self, cluster: &mut Cluster, steps: usize) {
         for number in 0..NODE_ENIS {
             if cluster.weather.below(3) > 0 {
                 self.wish(cluster, number);
@@ -54,7 +59,7 @@ impl Chaos {
     }
 
     /// What happened, for who reads a failure.
-    pub(super) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.log.join("\n")
     }
 
@@ -140,7 +145,7 @@ impl Chaos {
         cluster
             .api
             .store()
-            .remove_node(&super::cluster::node_name(number));
+            .remove_node(&crate::cluster::node_name(number));
     }
 
     /// Another instance takes the node's name, once the old one has ended.
@@ -239,6 +244,31 @@ impl Chaos {
         );
         let id = ec2_sim::EniId::parse(&id).unwrap();
         cluster.others.insert(id, attached.then_some(instance));
+    }
+
+    /// An operator means it: what is held because it takes many nodes is confirmed.
+    pub(crate) fn confirm(&mut self, cluster: &Cluster) {
+        let held = |node_eni: &&NodeEni| {
+            let conditions = node_eni.status.iter().flat_map(|status| &status.conditions);
+            let mut reasons = conditions.map(|one| one.reason.as_str());
+            let confirmed = node_eni.annotations().contains_key(CONFIRM);
+            !confirmed && reasons.any(|reason| reason == reason::MASS_RELEASE_HELD)
+        };
+        let held: Vec<_> = {
+            let store = cluster.api.store();
+            store
+                .node_enis()
+                .filter(held)
+                .map(ResourceExt::name_any)
+                .collect()
+        };
+        for name in held {
+            self.note(cluster, &format!("the mass release of {name} is confirmed"));
+            cluster
+                .api
+                .store()
+                .annotate(&name, CONFIRM, &NODES.to_string());
+        }
     }
 
     /// Everything that was interrupted goes on: processes, instances, nodes.

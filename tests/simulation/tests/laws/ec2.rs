@@ -11,25 +11,25 @@ use eniway_ec2::{
     Answer, Call, Change, Ec2, Eni, Error, Group, Instance, InstanceType, Instances, Interfaces,
     NewAttachment, NewEni, Subnet,
 };
-use eniway_tests::door::Door;
 use kube::ResourceExt as _;
+use simulation::door::Door;
 
-use super::{
+use crate::{
     api_server::ApiServer,
     weather::{Fate, Weather},
 };
 
 /// What was done that must never be.
 #[derive(Clone, Default)]
-pub(super) struct Crimes(Arc<Mutex<BTreeSet<String>>>);
+pub(crate) struct Crimes(Arc<Mutex<BTreeSet<String>>>);
 
 impl Crimes {
-    pub(super) fn note(&self, crime: String) {
+    pub(crate) fn note(&self, crime: String) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.insert(crime);
     }
 
-    pub(super) fn all(&self) -> BTreeSet<String> {
+    pub(crate) fn all(&self) -> BTreeSet<String> {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -39,19 +39,19 @@ impl Crimes {
 
 /// EC2 for one controller.
 #[derive(Clone)]
-pub(super) struct Seat {
-    pub(super) identity: String,
-    pub(super) door: Door,
-    pub(super) api: ApiServer,
-    pub(super) weather: Weather,
-    pub(super) crimes: Crimes,
+pub(crate) struct Seat {
+    pub(crate) identity: String,
+    pub(crate) door: Door,
+    pub(crate) api: ApiServer,
+    pub(crate) weather: Weather,
+    pub(crate) crimes: Crimes,
     /// Breaks a rule on purpose, to see that it is found.
-    pub(super) sabotage: Option<Sabotage>,
+    pub(crate) sabotage: Option<Sabotage>,
 }
 
 /// A rule that a controller could have forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sabotage {
+pub(crate) enum Sabotage {
     /// Every create has a token of its own.
     NewToken,
     /// Interfaces are created without tags.

@@ -7,7 +7,7 @@ use std::{
 
 /// The weather of one world. While it is rough, answers are late, refused or lost.
 #[derive(Clone)]
-pub(super) struct Weather(Arc<Mutex<State>>);
+pub(crate) struct Weather(Arc<Mutex<State>>);
 
 struct State {
     random: fastrand::Rng,
@@ -16,7 +16,7 @@ struct State {
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(crate) enum Fate {
     Answered,
     /// Refused before anything was done.
     Refused,
@@ -25,7 +25,7 @@ pub(super) enum Fate {
 }
 
 impl Weather {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(Arc::new(Mutex::new(State {
             random: fastrand::Rng::with_seed(seed),
             rough: true,
@@ -36,12 +36,12 @@ impl Weather {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn calm(&self) {
+    pub(crate) fn calm(&self) {
         self.state().rough = false;
     }
 
     /// What becomes of the next request, and how long that takes.
-    pub(super) fn fate(&self) -> (Fate, Duration) {
+    pub(crate) fn fate(&self) -> (Fate, Duration) {
         let mut state = self.state();
         if !state.rough {
             return (Fate::Answered, Duration::from_millis(2));
@@ -60,7 +60,7 @@ impl Weather {
     }
 
     /// How long a watch takes to tell of a change.
-    pub(super) fn lag(&self) -> Duration {
+    pub(crate) fn lag(&self) -> Duration {
         let mut state = self.state();
         let most = match (state.rough, state.random.u8(..20)) {
             (false, _) => 2,
@@ -71,13 +71,13 @@ impl Weather {
     }
 
     /// Whether something happens that does so once in `times` while the weather is rough.
-    pub(super) fn once_in(&self, times: u32) -> bool {
+    pub(crate) fn once_in(&self, times: u32) -> bool {
         let mut state = self.state();
         state.rough && state.random.u32(..times) == 0
     }
 
     /// A number below `end`, in any weather.
-    pub(super) fn below(&self, end: usize) -> usize {
+    pub(crate) fn below(&self, end: usize) -> usize {
         self.state().random.usize(..end)
     }
 }

@@ -7,14 +7,14 @@ use eniway_api::{NodeEni, SubnetPolicy, mark};
 use eniway_controller::desired::Node;
 use kube::ResourceExt as _;
 
-use super::cluster::Cluster;
-use crate::small_cloud::{SUBNETS, subnet, zone};
+use crate::cluster::Cluster;
+use simulation::small_cloud::{SUBNETS, subnet, zone};
 
 /// One interface of ours: for which NodeENI, on which instance, in which subnet.
 type Place = (String, String, String);
 
 /// Every law that is broken now.
-pub(super) fn broken(cluster: &Cluster) -> Vec<String> {
+pub(crate) fn broken(cluster: &Cluster) -> Vec<String> {
     let mut broken: Vec<String> = cluster.crimes.all().into_iter().collect();
     let places = places(cluster, &mut broken);
     let nodes: Vec<Node> = cluster.api.store().nodes().cloned().collect();

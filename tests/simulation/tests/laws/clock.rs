@@ -5,19 +5,19 @@ use std::cell::Cell;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::small_cloud::epoch;
+use simulation::small_cloud::epoch;
 
 thread_local! {
     static BEGUN: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
 /// The world of this thread begins now.
-pub(super) fn begin() {
+pub(crate) fn begin() {
     BEGUN.set(Some(Instant::now()));
 }
 
 /// The time that people in this thread's world read.
-pub(super) fn wall() -> Timestamp {
+pub(crate) fn wall() -> Timestamp {
     let begun = BEGUN.get().expect("the world of this thread has begun");
     epoch() + begun.elapsed()
 }
