@@ -25,6 +25,10 @@ use eniway_controller::{config::LogFormat, telemetry::log};
 
 use self::{chaos::Chaos, cluster::Cluster, ec2::Sabotage};
 
+/// A world is made of small objects that come and go.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Longer than any pause that a controller makes after a refusal: by then all must be well.
 const CALM: Duration = Duration::from_secs(900);
 /// After so many looks in a row that found all well and nothing done, nothing may be done any more.
