@@ -5,8 +5,11 @@ use std::{
     fmt,
 };
 
-use eniway_api::{AttachmentId, Ec2Status, EniId, InstanceId, NodeEniAttachmentSpec, NodeEniRef};
+use eniway_api::{
+    Asked, AttachmentId, Ec2Status, EniId, InstanceId, NodeEniAttachmentSpec, NodeEniRef,
+};
 use eniway_ec2::{Change, NewAttachment, NewEni};
+use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::desired::Unwanted;
@@ -55,6 +58,18 @@ pub enum Action {
         on: Target,
         eni: EniId,
         keys: BTreeSet<String>,
+    },
+    /// Give it addresses or prefixes of one family.
+    Assign {
+        on: Target,
+        eni: EniId,
+        asked: Asked,
+    },
+    /// Take addresses and prefixes of one family off it.
+    Unassign {
+        on: Target,
+        eni: EniId,
+        entries: BTreeSet<IpNet>,
     },
     /// Detach it.
     Detach {
@@ -135,6 +150,20 @@ impl fmt::Display for Action {
             Self::Untag { eni, keys, .. } => {
                 write!(f, "take the tags {} off {eni}", listed(keys))
             }
+            Self::Assign { eni, asked, .. } => match asked.addresses.as_slice() {
+                [] => {
+                    let count = asked.ipv4_places() + asked.ipv6_places();
+                    let prefixes = asked.prefixes + asked.ipv6_prefixes;
+                    write!(
+                        f,
+                        "assign {count} more to {eni}, {prefixes} of them prefixes"
+                    )
+                }
+                named => write!(f, "assign {} to {eni}", listed(named)),
+            },
+            Self::Unassign { eni, entries, .. } => {
+                write!(f, "take {} off {eni}", listed(entries))
+            }
             Self::Detach { eni, force, .. } => {
                 write!(
                     f,
@@ -152,10 +181,7 @@ impl fmt::Display for Action {
     }
 }
 
-fn listed(keys: impl IntoIterator<Item = impl AsRef<str>>) -> String {
-    let keys: Vec<String> = keys
-        .into_iter()
-        .map(|key| key.as_ref().to_owned())
-        .collect();
-    keys.join(", ")
+fn listed(things: impl IntoIterator<Item = impl fmt::Display>) -> String {
+    let things: Vec<String> = things.into_iter().map(|one| one.to_string()).collect();
+    things.join(", ")
 }

@@ -1,5 +1,6 @@
 //! Carries actions out: the one place that changes anything.
 
+mod addresses;
 mod notice;
 mod orphans;
 mod refusal;
@@ -48,6 +49,8 @@ impl Controller {
             | Action::Modify { on, .. }
             | Action::Tag { on, .. }
             | Action::Untag { on, .. }
+            | Action::Assign { on, .. }
+            | Action::Unassign { on, .. }
             | Action::Detach { on, .. }
             | Action::Delete { on, .. } => self.call(action, on).await,
         };
@@ -105,9 +108,11 @@ impl Controller {
                 }
             }
             Action::Report { name, ec2, ready } => {
-                if let Some(record) = self.record(name) {
-                    let record = self.kubernetes.report(&record, ec2, ready).await?;
-                    if ec2.eni_id.is_none() && ec2.attempt > 0 {
+                if let Some(old) = self.record(name) {
+                    let record = self.kubernetes.report(&old, ec2, ready).await?;
+                    self.noted(&old, ec2);
+                    let known = old.status.as_ref().and_then(|status| status.ec2.as_ref());
+                    if ec2.attempt > known.map_or(0, |known| known.attempt) {
                         // The attempt is written down: its creation is ours to try.
                         let uid = record.metadata.uid.clone().unwrap_or_default();
                         self.remember(&uid, |memory| memory.creation = Creation::Untried);
@@ -127,6 +132,8 @@ impl Controller {
             | Action::Modify { .. }
             | Action::Tag { .. }
             | Action::Untag { .. }
+            | Action::Assign { .. }
+            | Action::Unassign { .. }
             | Action::Detach { .. }
             | Action::Delete { .. }
             | Action::Look(_) => {}
@@ -158,7 +165,7 @@ impl Controller {
     async fn try_call(&self, action: &Action, on: &Target) -> Result<(), Ec2Error> {
         match action {
             Action::Create { new, .. } => {
-                let eni = self.ec2.create(new).await?;
+                let eni = self.create(on, new).await?;
                 let id = eni.id.clone();
                 self.snapshot_mut().created(eni, self.now());
                 self.remember(&on.uid, |memory| memory.creation = Creation::Answered(id));
@@ -178,6 +185,11 @@ impl Controller {
             Action::Untag { eni, keys, .. } => {
                 self.ec2.untag(eni, keys).await?;
                 self.snapshot_mut().untagged(eni, keys, self.now());
+            }
+            Action::Assign { eni, asked, .. } => self.assign(on, eni, asked).await?,
+            Action::Unassign { eni, entries, .. } => {
+                self.ec2.unassign(eni, entries).await?;
+                self.snapshot_mut().unassigned(eni, entries, self.now());
             }
             Action::Detach {
                 eni,

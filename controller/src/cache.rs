@@ -5,12 +5,13 @@ use std::{
     sync::Arc,
 };
 
-use eniway_api::{NodeEniAttachment, SubnetId};
+use eniway_api::{NodeEniAttachment, NodeEniAttachmentSpec, SubnetId};
 use kube::ResourceExt as _;
 
 use crate::{
     desired::{Declared, Node},
     kubernetes::Change,
+    plan::addresses::will_take,
 };
 
 /// The objects of one kind, by name.
@@ -101,8 +102,8 @@ pub(crate) struct Cache {
     pub(crate) node_enis: Shelf<Declared>,
     pub(crate) records: Shelf<Arc<NodeEniAttachment>>,
     by_node: BTreeMap<String, BTreeSet<String>>,
-    /// Subnets chosen for records that are not written yet.
-    promises: BTreeMap<String, SubnetId>,
+    /// Subnets chosen for records that are not written yet, and how many addresses they will take.
+    promises: BTreeMap<String, (SubnetId, u32)>,
     /// Records, by node, whose release is decided and does not show yet.
     pub(crate) going: BTreeMap<String, BTreeSet<String>>,
 }
@@ -190,29 +191,26 @@ impl Cache {
             .collect()
     }
 
-    /// Addresses promised in each subnet and not yet taken: records without an interface.
+    /// Addresses promised in each subnet and not yet taken, by interfaces that are and will be.
     pub(crate) fn promised(&self) -> BTreeMap<SubnetId, u32> {
-        let unborn = self
-            .records
+        let records = self.records.values();
+        let recorded = records.map(|record| (&record.spec.subnet_id, will_take(record)));
+        let planned = self
+            .promises
             .values()
-            .filter(|record| {
-                let ec2 = record
-                    .status
-                    .as_ref()
-                    .and_then(|status| status.ec2.as_ref());
-                ec2.is_none_or(|ec2| ec2.eni_id.is_none())
-            })
-            .map(|record| &record.spec.subnet_id);
+            .map(|(subnet, count)| (subnet, *count));
         let mut promised = BTreeMap::new();
-        for subnet in unborn.chain(self.promises.values()) {
-            *promised.entry(subnet.clone()).or_insert(0) += 1;
+        for (subnet, count) in recorded.chain(planned).filter(|(_, count)| *count > 0) {
+            *promised.entry(subnet.clone()).or_insert(0) += count;
         }
         promised
     }
 
-    /// Keeps an address for a record that will be written.
-    pub(crate) fn promise(&mut self, record: String, subnet: SubnetId) {
-        self.promises.insert(record, subnet);
+    /// Keeps addresses for a record that will be written.
+    pub(crate) fn promise(&mut self, record: String, spec: &NodeEniAttachmentSpec) {
+        let asked = NodeEniAttachment::new(&record, spec.clone());
+        let promise = (spec.subnet_id.clone(), will_take(&asked));
+        self.promises.insert(record, promise);
     }
 
     /// The record was not written after all.

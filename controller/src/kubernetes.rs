@@ -8,6 +8,7 @@ mod error;
 mod events;
 mod leases;
 mod node_enis;
+mod pods;
 mod records;
 mod watch;
 
@@ -25,7 +26,10 @@ pub use self::{
     events::Notice,
     leases::{Lease, holding},
 };
-use crate::desired::{Declared, Node};
+use crate::{
+    desired::{Declared, Node},
+    holders::Pod,
+};
 
 /// The future of an answer.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, Error>>;
@@ -75,6 +79,9 @@ pub trait Kubernetes: Send + Sync + 'static {
     fn record_uids(&self) -> Answer<'_, BTreeSet<String>>;
     /// Lets a record go.
     fn drop_finalizer<'a>(&'a self, record: &'a NodeEniAttachment) -> Answer<'a, ()>;
+
+    /// The pods of a node that have not ended, as they are now.
+    fn pods<'a>(&'a self, node: &'a str) -> Answer<'a, Vec<Pod>>;
 
     /// Puts our finalizer on a NodeENI, or takes it away.
     fn set_node_eni_finalizer<'a>(&'a self, node_eni: &'a NodeEni, wanted: bool) -> Answer<'a, ()>;

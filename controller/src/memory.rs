@@ -2,17 +2,22 @@
 //!
 //! Pure: time is an argument.
 
+mod assignment;
+
 use std::time::{Duration, Instant};
 
 use eniway_api::EniId;
 use eniway_ec2::Verdict;
 
+pub use self::assignment::Assignment;
 use crate::pace::Pace;
 
 /// What is remembered of one record.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     pub creation: Creation,
+    /// What became of the assignment of addresses that the status tells of.
+    pub assignment: Assignment,
     /// When EC2 was last asked for interfaces with the record's UID.
     pub searched: Option<Instant>,
     /// No EC2 call for it before then.

@@ -3,6 +3,7 @@
 //! Pure: no clock, no client, no `async`. The same inputs always give the same actions in the same
 //! order, and once nothing is left to do there is no action.
 
+pub(crate) mod addresses;
 mod grow;
 mod places;
 mod release;
@@ -10,6 +11,7 @@ mod tags;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -22,6 +24,7 @@ use kube::ResourceExt as _;
 use crate::{
     action::{Action, Look, Target},
     desired::Desired,
+    holders::Pod,
     memory::Memory,
     pace::Pace,
     status,
@@ -41,6 +44,10 @@ pub struct Observed<'a> {
     /// When instances are asked for again.
     pub paces: &'a BTreeMap<InstanceId, Pace>,
     pub agent: Agent,
+    /// The node's pods that run; `None`: they were not asked for, or did not answer.
+    pub pods: Option<&'a [Pod]>,
+    /// Who has an address that a record, by its name, asks for.
+    pub rivals: &'a Rivals,
     pub cluster: &'a Cluster,
     /// How long EC2's reads may lag behind its writes.
     pub grace: Duration,
@@ -49,6 +56,9 @@ pub struct Observed<'a> {
     /// When this process began to lead; what it did not do itself, another may have done before.
     pub leading_since: Instant,
 }
+
+/// Who has an address that a record asks for: by the record's name and the address.
+pub type Rivals = BTreeMap<(String, Ipv4Addr), String>;
 
 /// Whose interfaces they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

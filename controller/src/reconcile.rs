@@ -15,8 +15,10 @@ use crate::{
     apply::{Chain, Outcome, soon},
     controller::Controller,
     desired::{Declared, Desired, Fleet, Inputs, Others, desired, restrain},
+    holders::Pod,
     kubernetes::age,
-    plan::{Agent, Now, Observed, Plan, plan},
+    plan::{Agent, Now, Observed, Plan, addresses::gives_up, plan},
+    rivals::rivals,
     status::NodeTally,
 };
 
@@ -44,7 +46,8 @@ impl Controller {
                 return (None, true);
             };
             let agent = self.agent(node).await;
-            let plan = self.think(node, &vpc, agent);
+            let pods = self.pods(node).await;
+            let plan = self.think(node, &vpc, agent, pods.as_deref());
             if plan.actions.is_empty() || !self.may_act() {
                 return (plan.wake, true);
             }
@@ -59,7 +62,7 @@ impl Controller {
             }
             if !done {
                 // Held: plan once more for the time of waking and the words of the conditions.
-                let after = self.think(node, &vpc, agent);
+                let after = self.think(node, &vpc, agent, pods.as_deref());
                 let reports: Vec<_> = after
                     .actions
                     .iter()
@@ -76,7 +79,7 @@ impl Controller {
     }
 
     /// What the node should have, and what to do about it.
-    fn think(&self, node: &str, vpc: &VpcId, agent: Agent) -> Plan {
+    fn think(&self, node: &str, vpc: &VpcId, agent: Agent, pods: Option<&[Pod]>) -> Plan {
         let now = Now {
             monotonic: self.now(),
             wall: self.wall(),
@@ -116,9 +119,10 @@ impl Controller {
         }
         for wish in &desired.wishes {
             if cache.records.get(&wish.record).is_none() {
-                cache.promise(wish.record.clone(), wish.spec.subnet_id.clone());
+                cache.promise(wish.record.clone(), &wish.spec);
             }
         }
+        let rivals = rivals(&records, cache.records.objects());
         drop(cache);
         let memories = {
             let mut all = self.memories();
@@ -150,6 +154,8 @@ impl Controller {
                 memories: &memories,
                 paces: &paces,
                 agent,
+                pods,
+                rivals: &rivals,
                 cluster: &self.cluster,
                 grace: self.config.timing.grace,
                 catalog_pause: self.config.timing.catalog_on_request,
@@ -197,6 +203,21 @@ impl Controller {
         }
     }
 
+    /// The node's pods. Asked only when something of theirs may be taken away; `None`: not known.
+    async fn pods(&self, node: &str) -> Option<Vec<Pod>> {
+        let records = self.cache().records_of_node(node);
+        if !records.iter().any(may_disturb) {
+            return None;
+        }
+        match self.kubernetes.pods(node).await {
+            Ok(pods) => Some(pods),
+            Err(error) => {
+                warn!(error = %Chain(&error), "Pods were not read, nothing is taken from them");
+                None
+            }
+        }
+    }
+
     /// Whether the node's agent lives. Asked only when a release depends on it.
     async fn agent(&self, node: &str) -> Agent {
         let records = self.cache().records_of_node(node);
@@ -218,11 +239,13 @@ impl Controller {
     }
 }
 
+/// Whether a release, or an address that is to be taken off, depends on who uses it.
+fn may_disturb(record: &Arc<NodeEniAttachment>) -> bool {
+    awaits_release(record) || gives_up(record)
+}
+
 fn awaits_release(record: &Arc<NodeEniAttachment>) -> bool {
     let status = record.status.as_ref();
-    let released = status
-        .and_then(|status| status.node.as_ref())
-        .is_some_and(|node| node.released);
     let attached = status
         .and_then(|status| status.ec2.as_ref())
         .is_some_and(|ec2| {
@@ -231,7 +254,7 @@ fn awaits_release(record: &Arc<NodeEniAttachment>) -> bool {
                 Ec2State::Available | Ec2State::Attaching | Ec2State::Attached
             )
         });
-    record.metadata.deletion_timestamp.is_some() && !released && attached
+    record.metadata.deletion_timestamp.is_some() && attached
 }
 
 /// Starts the clock of a detachment when it is first seen.

@@ -44,6 +44,8 @@ pub fn ec2(record: &NodeEniAttachment, eni: Option<&Eni>, subnet: Option<&Subnet
         subnet_cidrs: subnet.map_or(old.subnet_cidrs, |subnet| subnet.cidrs.clone()),
         addresses: eni.addresses.clone(),
         prefixes: eni.prefixes.clone(),
+        assigned: old.assigned,
+        assigning: old.assigning,
     }
 }
 

@@ -47,6 +47,14 @@ fn an_interface_is_guarded_from_its_record_to_its_release() {
         !node.answers("10.200.101.77")
     });
 
+    // So is one of a prefix.
+    node.answer_with_prefixes(ENI, &["10.200.101.10"], &["10.200.101.64/28"]);
+    node.wait_until("an address of the prefix answers", |node| {
+        node.answers("10.200.101.77")
+    });
+    node.answer(ENI, &["10.200.101.10"]);
+    node.wait_until("the prefix is gone", |node| !node.answers("10.200.101.77"));
+
     node.patch(ENI, &json!({"spec": {"mtu": 1400}}), &[]);
     let smaller = node.wait_status(ENI, "the MTU is 1400", |status| status["mtu"] == 1400);
     assert_eq!(smaller["phase"], "Ready");

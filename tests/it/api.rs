@@ -129,6 +129,36 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "deleteOnTermination: true deletes what deletionPolicy: Retain keeps",
     ),
     (
+        "two-kinds",
+        "ipv4: {secondaryCount: 1, prefixCount: 1}",
+        "EC2 takes one of addresses, secondaryCount and prefixCount",
+    ),
+    (
+        "named-and-counted",
+        "ipv4: {addresses: [10.0.0.9], secondaryCount: 1}",
+        "EC2 takes one of addresses, secondaryCount and prefixCount",
+    ),
+    (
+        "no-ipv4",
+        "ipv4: {addresses: ['fd00::9']}",
+        "an address is IPv4, such as 10.0.1.20",
+    ),
+    (
+        "no-address",
+        "ipv4: {addresses: [10.0.0.256]}",
+        "an address is IPv4, such as 10.0.1.20",
+    ),
+    (
+        "twice",
+        "ipv4: {addresses: [10.0.0.9, 10.0.0.9]}",
+        "duplicate entries",
+    ),
+    (
+        "too-many",
+        "ipv4: {secondaryCount: 50}",
+        "should be less than or equal to 49",
+    ),
+    (
         "aws-tag",
         "tags: {'aws:owner': me}",
         "starts with neither aws: nor eniway.io/",
@@ -147,6 +177,12 @@ const ACCEPTED: &[(&str, &str)] = &[
     ("quoted-off", "dataPath: {xdp: 'Off', enforcement: 'Off'}"),
     ("dpdk", "enableDPDK: true\ndpdkDriver: vfio-pci"),
     ("short-id", "subnetID: subnet-12345678"),
+    ("fixed", "ipv4: {addresses: [10.0.0.9, 10.0.0.10]}"),
+    (
+        "counted",
+        "ipv4: {secondaryCount: 3, prefixCount: 0}\nipv6: {addressCount: 1, prefixCount: 1}",
+    ),
+    ("nothing-of-ours", "ipv4: {}\nipv6: {}"),
     ("retain", "deletionPolicy: Retain"),
     ("a-third", "updatePolicy: {maxUnavailable: 33%}"),
     ("three", "updatePolicy: {maxUnavailable: 3}"),

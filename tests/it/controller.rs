@@ -1,9 +1,12 @@
 //! The whole controller against a real API server and the simulated EC2. Needs root.
 
+mod addresses;
 mod blast;
 mod drift;
 mod faults;
 mod floor;
+mod hands;
+mod holders;
 mod kill;
 mod lifecycle;
 mod limits;

@@ -1,6 +1,7 @@
 //! The laws of the planner, kept against the simulated EC2: it converges, then does nothing; order and
 //! interruption change nothing; what is not ours stays as it is.
 
+mod addresses;
 mod model;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    AttachmentId, DataPath, DeletionPolicy, DeviceIndex, Enforcement, EniId, GroupId, InstanceId,
-    MacAddress, SubnetId, XdpMode, conditions::list_map,
+    Assigning, AttachmentId, DataPath, DeletionPolicy, DeviceIndex, Enforcement, EniId, GroupId,
+    InstanceId, Ipv4Wish, Ipv6Wish, MacAddress, SubnetId, XdpMode, conditions::list_map,
 };
 
 /// The decisions about one interface. Written by the controller alone.
@@ -130,6 +130,12 @@ pub struct NodeEniAttachmentSpec {
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub former_tags: BTreeSet<String>,
+    /// IPv4 addresses and prefixes beside the primary one. Absent: they are never changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv4: Option<Ipv4Wish>,
+    /// IPv6 addresses and prefixes. Absent: they are never changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6: Option<Ipv6Wish>,
     /// Bytes, without the Ethernet header. Absent: as the driver sets it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
@@ -241,6 +247,13 @@ pub struct Ec2Status {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<String>", extend("x-kubernetes-list-type" = "atomic"))]
     pub prefixes: Vec<IpNet>,
+    /// Those of its addresses and prefixes that eniway assigned. Only these are ever taken off it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[schemars(with = "Vec<String>", extend("x-kubernetes-list-type" = "atomic"))]
+    pub assigned: BTreeSet<IpNet>,
+    /// An assignment that was begun, written down before EC2 is called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assigning: Option<Assigning>,
 }
 
 /// Where an interface is in its life, as EC2 last said.

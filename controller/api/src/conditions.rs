@@ -42,6 +42,14 @@ pub mod reason {
     pub const NO_SUBNET_IN_ZONE: &str = "NoSubnetInZone";
     /// The subnet has no free address.
     pub const SUBNET_FULL: &str = "SubnetFull";
+    /// Another interface has the address.
+    pub const ADDRESS_TAKEN: &str = "AddressTaken";
+    /// The address lies in none of the subnets.
+    pub const ADDRESS_OUTSIDE_SUBNETS: &str = "AddressOutsideSubnets";
+    /// An interface of the instance type holds no more addresses.
+    pub const ADDRESS_LIMIT_REACHED: &str = "AddressLimitReached";
+    /// A pod uses what is to be taken away.
+    pub const IN_USE: &str = "InUse";
     /// The instance type holds no more interfaces.
     pub const INSTANCE_LIMIT_REACHED: &str = "InstanceLimitReached";
     /// Every device index of the card is taken.

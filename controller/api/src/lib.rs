@@ -8,6 +8,11 @@
 
 #[expect(
     unreachable_pub,
+    reason = "KubeSchema repeats the struct inside a function"
+)]
+pub mod addressing;
+#[expect(
+    unreachable_pub,
     clippy::duplicated_attributes,
     reason = "KubeSchema repeats the struct inside a function, and columns repeat their types"
 )]
@@ -29,6 +34,7 @@ pub mod node_eni;
 )]
 pub mod selector;
 
+pub use addressing::{AddressKind, Asked, Assigning, Ipv4Wish, Ipv6Wish};
 pub use attachment::{
     Dpdk, Ec2State, Ec2Status, NodeEniAttachment, NodeEniAttachmentSpec, NodeEniAttachmentStatus,
     NodeEniRef, NodePhase, NodeStatus, XdpStatus,

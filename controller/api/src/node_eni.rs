@@ -11,8 +11,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AttachmentId, DataPath, DeviceIndex, EniId, GroupId, InstanceId, NodeSelectorExpression,
-    SubnetId, TagSelector, conditions::list_map,
+    AttachmentId, DataPath, DeviceIndex, EniId, GroupId, InstanceId, Ipv4Wish, Ipv6Wish,
+    NodeSelectorExpression, SubnetId, TagSelector, conditions::list_map,
 };
 
 /// Network interfaces for the nodes that a label selector matches.
@@ -166,6 +166,13 @@ pub struct NodeEniSpec {
     #[schemars(extend("maxProperties" = 30))]
     #[x_kube(validation = Rule::new("self.all(key, !key.startsWith('aws:') && !key.startsWith('eniway.io/') && size(key) > 0 && size(key) <= 128)").message("a tag key has 1 to 128 characters and starts with neither aws: nor eniway.io/"))]
     pub tags: BTreeMap<String, Tag>,
+    /// IPv4 addresses and prefixes beside the primary address, followed while an interface lives.
+    /// Absent: they are observed and never changed. What somebody else assigned always stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv4: Option<Ipv4Wish>,
+    /// IPv6 addresses and prefixes; the same rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6: Option<Ipv6Wish>,
     /// Bytes, without the Ethernet header. Absent or 0: as the driver sets it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 9216))]

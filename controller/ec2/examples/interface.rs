@@ -56,6 +56,8 @@ pub(crate) async fn live(
         groups: vec![group.into()],
         description: "an example".to_owned(),
         tags: BTreeMap::from([("Name".to_owned(), "example".to_owned())]),
+        // Its primary address, and no other.
+        asked: eniway_api::Asked::default(),
         // The same token gives the same interface: a lost answer costs nothing.
         client_token: format!("example-{instance}-{subnet}-{group}"),
     };

@@ -1,5 +1,6 @@
 //! The door to the real EC2: only here and below does anything speak through `aws-sdk-ec2`.
 
+mod addresses;
 mod change;
 mod parse;
 mod read;
@@ -11,7 +12,8 @@ use aws_sdk_ec2::{
     config::{retry::RetryConfig, timeout::TimeoutConfig},
     error::{ProvideErrorMetadata, SdkError},
 };
-use eniway_api::{AttachmentId, EniId, VpcId};
+use eniway_api::{Asked, AttachmentId, EniId, VpcId};
+use ipnet::IpNet;
 
 use crate::{
     Answer, Call, Change, Ec2, Eni, Error, Group, Instance, InstanceType, Instances, Interfaces,
@@ -96,6 +98,14 @@ impl Ec2 for Aws {
 
     fn untag<'a>(&'a self, eni: &'a EniId, keys: &'a BTreeSet<String>) -> Answer<'a, ()> {
         Box::pin(self.untag(eni, keys))
+    }
+
+    fn assign<'a>(&'a self, eni: &'a EniId, asked: &'a Asked) -> Answer<'a, Vec<IpNet>> {
+        Box::pin(self.assign(eni, asked))
+    }
+
+    fn unassign<'a>(&'a self, eni: &'a EniId, entries: &'a BTreeSet<IpNet>) -> Answer<'a, ()> {
+        Box::pin(self.unassign(eni, entries))
     }
 
     fn detach<'a>(&'a self, attachment: &'a AttachmentId, force: bool) -> Answer<'a, ()> {

@@ -127,12 +127,14 @@ fn of_code(call: Call, code: &str, message: &str) -> Verdict {
 
         "InvalidParameterValue" if says("interface attached at device") => Verdict::Replan,
         "InvalidParameterCombination" if says("same availability zone") => Verdict::Replan,
+        "InvalidParameterValue" if says("are not assigned to interface") => Verdict::Replan,
         "AttachmentLimitExceeded"
         | "InsufficientFreeAddressesInSubnet"
         | "InsufficientCidrBlocks"
         | "InvalidIPAddress.InUse"
         | "Resource.AlreadyAssigned"
         | "PrivateIpAddressLimitExceeded"
+        | "Ipv6AddressLimitExceeded"
         | "IdempotentParameterMismatch" => Verdict::Replan,
 
         // Gone, if it was to go; not there yet, if we have just made it.
@@ -147,7 +149,11 @@ fn of_code(call: Call, code: &str, message: &str) -> Verdict {
             | Call::AttachNetworkInterface
             | Call::ModifyNetworkInterfaceAttribute
             | Call::CreateTags
-            | Call::DeleteTags => Verdict::Replan,
+            | Call::DeleteTags
+            | Call::AssignPrivateIpAddresses
+            | Call::UnassignPrivateIpAddresses
+            | Call::AssignIpv6Addresses
+            | Call::UnassignIpv6Addresses => Verdict::Replan,
         },
         "InvalidInstanceID.NotFound" => Verdict::Replan,
 

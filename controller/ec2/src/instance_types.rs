@@ -22,13 +22,16 @@ fn parse(table: &'static str) -> BTreeMap<&'static str, InstanceType> {
         let Some((limits, names)) = line.split_once(": ") else {
             continue;
         };
-        let cards = limits.split(' ').next().and_then(cards);
-        let Some(cards) = cards else { continue };
+        let (first, addresses) = limits.split_once(' ').unwrap_or((limits, ""));
+        let Some(cards) = cards(first) else { continue };
         for name in names.split(' ') {
             let known = InstanceType {
                 name: name.to_owned(),
                 interfaces: cards.iter().sum(),
                 cards: cards.clone(),
+                // What the table does not say is no limit of ours; EC2 judges it then.
+                ipv4_addresses: addresses.parse().unwrap_or(u16::MAX),
+                ipv6_addresses: u16::MAX,
             };
             types.insert(name, known);
         }
@@ -66,6 +69,8 @@ mod tests {
             assert_eq!((known.interfaces, known.cards.len()), (interfaces, cards));
         }
         assert_eq!(built_in("m5.enormous"), None);
+        assert_eq!(built_in("m5.large").unwrap().ipv4_addresses, 10);
+        assert_eq!(built_in("p5.48xlarge").unwrap().ipv4_addresses, 50);
     }
 
     #[test]

@@ -15,8 +15,9 @@ pub mod throttle;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use eniway_api::{AttachmentId, EniId, InstanceId, VpcId};
+use eniway_api::{Asked, AttachmentId, EniId, InstanceId, VpcId};
 use futures::future::BoxFuture;
+use ipnet::IpNet;
 
 pub use crate::{
     error::{Error, Verdict},
@@ -44,11 +45,15 @@ pub enum Call {
     DeleteNetworkInterface,
     CreateTags,
     DeleteTags,
+    AssignPrivateIpAddresses,
+    UnassignPrivateIpAddresses,
+    AssignIpv6Addresses,
+    UnassignIpv6Addresses,
 }
 
 impl Call {
     /// Every action, in no order that means anything.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 16] = [
         Self::DescribeInstances,
         Self::DescribeInstanceTypes,
         Self::DescribeNetworkInterfaces,
@@ -61,7 +66,30 @@ impl Call {
         Self::DeleteNetworkInterface,
         Self::CreateTags,
         Self::DeleteTags,
+        Self::AssignPrivateIpAddresses,
+        Self::UnassignPrivateIpAddresses,
+        Self::AssignIpv6Addresses,
+        Self::UnassignIpv6Addresses,
     ];
+
+    /// The call that gives an interface what is asked for, which is of one family.
+    #[must_use]
+    pub fn assigning(asked: &Asked) -> Self {
+        if asked.ipv4_places() > 0 {
+            Self::AssignPrivateIpAddresses
+        } else {
+            Self::AssignIpv6Addresses
+        }
+    }
+
+    /// The call that takes these off an interface; they are of one family.
+    #[must_use]
+    pub fn unassigning(entries: &BTreeSet<IpNet>) -> Self {
+        match entries.first() {
+            Some(IpNet::V6(_)) => Self::UnassignIpv6Addresses,
+            Some(IpNet::V4(_)) | None => Self::UnassignPrivateIpAddresses,
+        }
+    }
 
     /// Whether the action changes anything; such a call is made once and never repeated blindly.
     #[must_use]
@@ -78,7 +106,11 @@ impl Call {
             | Self::DetachNetworkInterface
             | Self::DeleteNetworkInterface
             | Self::CreateTags
-            | Self::DeleteTags => true,
+            | Self::DeleteTags
+            | Self::AssignPrivateIpAddresses
+            | Self::UnassignPrivateIpAddresses
+            | Self::AssignIpv6Addresses
+            | Self::UnassignIpv6Addresses => true,
         }
     }
 }
@@ -137,6 +169,11 @@ pub trait Ec2: Send + Sync + 'static {
     fn tag<'a>(&'a self, eni: &'a EniId, tags: &'a BTreeMap<String, String>) -> Answer<'a, ()>;
     /// Takes the tags with these keys off an interface; at least one, for EC2 takes none as all.
     fn untag<'a>(&'a self, eni: &'a EniId, keys: &'a BTreeSet<String>) -> Answer<'a, ()>;
+    /// Gives an interface addresses or prefixes of one family, and says which are new. Repeated, it
+    /// gives more: nothing makes two calls one.
+    fn assign<'a>(&'a self, eni: &'a EniId, asked: &'a Asked) -> Answer<'a, Vec<IpNet>>;
+    /// Takes addresses and prefixes of one family off an interface.
+    fn unassign<'a>(&'a self, eni: &'a EniId, entries: &'a BTreeSet<IpNet>) -> Answer<'a, ()>;
     /// Begins a detachment.
     fn detach<'a>(&'a self, attachment: &'a AttachmentId, force: bool) -> Answer<'a, ()>;
     /// Deletes an interface that is attached to nothing.

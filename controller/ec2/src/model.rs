@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use eniway_api::{AttachmentId, EniId, GroupId, InstanceId, MacAddress, SubnetId, VpcId, mark};
+use eniway_api::{
+    Asked, AttachmentId, EniId, GroupId, InstanceId, MacAddress, SubnetId, VpcId, mark,
+};
 use ipnet::IpNet;
 
 /// A network interface.
@@ -25,6 +27,16 @@ pub struct Eni {
 }
 
 impl Eni {
+    /// Its addresses and prefixes, the primary address left out, as EC2 lists them.
+    pub fn secondary(&self) -> impl Iterator<Item = &IpNet> {
+        let primary = self
+            .addresses
+            .first()
+            .filter(|one| matches!(one, IpNet::V4(_)));
+        let rest = self.addresses.iter().skip(usize::from(primary.is_some()));
+        rest.chain(&self.prefixes)
+    }
+
     /// The UID of the record that it was made for, if it bears our mark.
     #[must_use]
     pub fn record(&self) -> Option<&str> {
@@ -119,6 +131,10 @@ pub struct InstanceType {
     pub interfaces: u16,
     /// Interfaces by network card; index 0 is the first.
     pub cards: Vec<u16>,
+    /// IPv4 addresses of one interface, the primary one and prefixes included.
+    pub ipv4_addresses: u16,
+    /// IPv6 addresses and prefixes of one interface.
+    pub ipv6_addresses: u16,
 }
 
 /// An interface to create.
@@ -128,6 +144,8 @@ pub struct NewEni {
     pub groups: Vec<GroupId>,
     pub description: String,
     pub tags: BTreeMap<String, String>,
+    /// What it gets beside its primary address.
+    pub asked: Asked,
     /// At most 64 characters; the same token gives the same interface.
     pub client_token: String,
 }

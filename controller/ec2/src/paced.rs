@@ -6,7 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use eniway_api::{AttachmentId, EniId, VpcId};
+use eniway_api::{Asked, AttachmentId, EniId, VpcId};
+use ipnet::IpNet;
 use tracing::{debug, info, warn};
 
 use crate::{
@@ -156,6 +157,16 @@ impl<E: Ec2> Ec2 for Paced<E> {
     fn untag<'a>(&'a self, eni: &'a EniId, keys: &'a BTreeSet<String>) -> Answer<'a, ()> {
         let answer = self.inner.untag(eni, keys);
         Box::pin(self.once(Call::DeleteTags, MUTATION_DEADLINE, answer))
+    }
+
+    fn assign<'a>(&'a self, eni: &'a EniId, asked: &'a Asked) -> Answer<'a, Vec<IpNet>> {
+        let answer = self.inner.assign(eni, asked);
+        Box::pin(self.once(Call::assigning(asked), MUTATION_DEADLINE, answer))
+    }
+
+    fn unassign<'a>(&'a self, eni: &'a EniId, entries: &'a BTreeSet<IpNet>) -> Answer<'a, ()> {
+        let answer = self.inner.unassign(eni, entries);
+        Box::pin(self.once(Call::unassigning(entries), MUTATION_DEADLINE, answer))
     }
 
     fn detach<'a>(&'a self, attachment: &'a AttachmentId, force: bool) -> Answer<'a, ()> {

@@ -4,6 +4,8 @@
 //! stays; and because reads lag behind writes, what we wrote lately stays even when a read lacks it.
 //! Absent is not gone: only [`Snapshot::is_gone`] says that an interface does not exist.
 
+mod addresses;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
@@ -38,6 +40,7 @@ pub struct Snapshot {
     pub groups: Vec<Group>,
     /// As EC2 told them.
     pub types: BTreeMap<String, InstanceType>,
+    lately: addresses::Lately,
 }
 
 #[derive(Clone, Debug)]
@@ -65,6 +68,7 @@ impl Snapshot {
             subnets: BTreeMap::new(),
             groups: Vec::new(),
             types: BTreeMap::new(),
+            lately: addresses::Lately::default(),
         }
     }
 
@@ -141,13 +145,14 @@ impl Snapshot {
 
     /// Takes in a read of some interfaces, begun at `begun`.
     pub fn read_enis(&mut self, enis: Vec<Eni>, begun: Instant) {
-        for eni in enis {
+        for mut eni in enis {
             let written = self.enis.get(&eni.id).and_then(|known| known.written);
             // Newer than the read: our own write, or EC2's word that it is gone.
             let outdated = written.is_some_and(|at| at >= begun)
                 || self.gone.get(&eni.id).is_some_and(|at| *at >= begun);
             if !outdated {
                 self.gone.remove(&eni.id);
+                self.lately.read(&mut eni, begun, self.grace);
                 self.insert(eni, written);
             }
         }
@@ -205,7 +210,8 @@ impl Snapshot {
         if self.eni(&eni.id).is_none()
             && let Some(subnet) = self.subnets.get_mut(&eni.subnet)
         {
-            subnet.free_addresses = subnet.free_addresses.saturating_sub(1);
+            let taken = addresses::taken(eni.addresses.iter().chain(&eni.prefixes));
+            subnet.free_addresses = subnet.free_addresses.saturating_sub(taken);
         }
         self.births.insert(eni.id.clone(), now);
         self.insert(eni, Some(now));
@@ -290,6 +296,7 @@ impl Snapshot {
 
     /// Drops what is known of an interface, so that it is asked for anew.
     pub fn forget(&mut self, id: &EniId) {
+        self.lately.forget(id);
         if let Some(known) = self.enis.remove(id)
             && let Some(uid) = known.value.record()
         {

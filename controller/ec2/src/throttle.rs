@@ -45,8 +45,16 @@ const fn quota(call: Call) -> Quota {
             burst: 100.0,
             refill: 10.0,
         },
+        Call::AssignPrivateIpAddresses
+        | Call::UnassignPrivateIpAddresses
+        | Call::AssignIpv6Addresses => Quota {
+            burst: 100.0,
+            refill: 5.0,
+        },
         // Not in EC2's list, so they have the size of any action that changes something.
-        Call::AttachNetworkInterface | Call::DetachNetworkInterface => Quota {
+        Call::AttachNetworkInterface
+        | Call::DetachNetworkInterface
+        | Call::UnassignIpv6Addresses => Quota {
             burst: 50.0,
             refill: 5.0,
         },

@@ -23,7 +23,13 @@ impl Controller {
             Action::Attach { .. } if done => "ENIAttached",
             Action::Attach { .. } => "ENIAttachmentFailed",
             Action::Tag { tags, .. } if done && retains(tags) => "ENIRetained",
-            Action::Modify { .. } | Action::Tag { .. } | Action::Untag { .. } if !done => {
+            Action::Modify { .. }
+            | Action::Tag { .. }
+            | Action::Untag { .. }
+            | Action::Assign { .. }
+            | Action::Unassign { .. }
+                if !done =>
+            {
                 "ENIModificationFailed"
             }
             Action::Detach { force: true, .. } if done => "ENIForceDetached",
@@ -97,6 +103,8 @@ pub(super) const fn kind(action: &Action) -> &'static str {
         },
         Action::Tag { .. } => "Tag",
         Action::Untag { .. } => "Untag",
+        Action::Assign { .. } => "Assign",
+        Action::Unassign { .. } => "Unassign",
         Action::Detach { .. } => "Detach",
         Action::Delete { .. } => "Delete",
         Action::Look(_) => "Look",

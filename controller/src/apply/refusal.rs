@@ -70,7 +70,12 @@ impl Controller {
                 self.looks.add(Look::Instance(new.instance.clone()));
                 self.looks.add(Look::Eni(new.eni.clone(), on.uid.clone()));
             }
-            Action::Modify { eni, .. }
+            Action::Assign { eni, .. } => {
+                self.looks.add(Look::Catalog);
+                self.looks.add(Look::Eni(eni.clone(), on.uid.clone()));
+            }
+            Action::Unassign { eni, .. }
+            | Action::Modify { eni, .. }
             | Action::Tag { eni, .. }
             | Action::Untag { eni, .. }
             | Action::Detach { eni, .. }
@@ -92,6 +97,10 @@ fn why(verdict: Verdict, error: &Ec2Error) -> &'static str {
     match (verdict, error.code().unwrap_or_default()) {
         (_, "AttachmentLimitExceeded") => reason::INSTANCE_LIMIT_REACHED,
         (_, "InsufficientFreeAddressesInSubnet" | "InsufficientCidrBlocks") => reason::SUBNET_FULL,
+        (_, "InvalidIPAddress.InUse" | "Resource.AlreadyAssigned") => reason::ADDRESS_TAKEN,
+        (_, "PrivateIpAddressLimitExceeded" | "Ipv6AddressLimitExceeded") => {
+            reason::ADDRESS_LIMIT_REACHED
+        }
         (_, "IncorrectInstanceState") => reason::INSTANCE_PENDING,
         (_, "InvalidSubnetID.NotFound") => reason::SUBNET_NOT_FOUND,
         (_, "InvalidGroup.NotFound" | "InvalidSecurityGroupID.NotFound") => {

@@ -1,8 +1,13 @@
 //! A NodeENI's spec, in which everything may be unsaid, to a record's, in which nothing is.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr},
+};
 
-use eniway_api::{DeletionPolicy, DeviceIndex, Dpdk, GroupId, NodeEniAttachmentSpec, NodeEniSpec};
+use eniway_api::{
+    DeletionPolicy, DeviceIndex, Dpdk, GroupId, Ipv4Wish, NodeEniAttachmentSpec, NodeEniSpec,
+};
 use eniway_ec2::Subnet;
 
 use super::Place;
@@ -43,11 +48,29 @@ impl Place<'_> {
                 .map(|(key, value)| (key.clone(), value.0.clone()))
                 .collect(),
             former_tags: BTreeSet::new(),
+            ipv4: said.ipv4.as_ref().map(|ipv4| here(ipv4, subnet)),
+            ipv6: said.ipv6.clone(),
             mtu: said.mtu.filter(|mtu| *mtu != 0),
             data_path: said.data_path.clone(),
             dpdk: dpdk(said),
         }
     }
+}
+
+/// What is asked for, with those addresses that lie in the subnet.
+fn here(said: &Ipv4Wish, subnet: &Subnet) -> Ipv4Wish {
+    let mut here = said.clone();
+    let lies_here = |address: &Ipv4Addr| lies_in(subnet, *address);
+    here.addresses.retain(lies_here);
+    here
+}
+
+/// Whether the address is one of the subnet's.
+pub(super) fn lies_in(subnet: &Subnet, address: Ipv4Addr) -> bool {
+    subnet
+        .cidrs
+        .iter()
+        .any(|cidr| cidr.contains(&IpAddr::from(address)))
 }
 
 /// The first subnet's index, and one more for each next subnet.

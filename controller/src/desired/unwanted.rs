@@ -157,6 +157,6 @@ fn replaced(inputs: Inputs<'_>, record: &NodeEniAttachment, wish: &Wish) -> Opti
 fn is_decision(problem: &Problem) -> bool {
     matches!(
         problem.reason,
-        reason::SUBNET_IN_OTHER_ZONE | reason::NO_SUBNET_IN_ZONE
+        reason::SUBNET_IN_OTHER_ZONE | reason::NO_SUBNET_IN_ZONE | reason::ADDRESS_OUTSIDE_SUBNETS
     )
 }

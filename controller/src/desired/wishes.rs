@@ -1,11 +1,11 @@
 //! Decides in which subnets a NodeENI wishes for an interface on one node.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, net::Ipv4Addr};
 
 use eniway_api::{NodeEni, NodeEniRef, SubnetPolicy, attachment::record_name, conditions::reason};
 use eniway_ec2::{Instance, Subnet};
 
-use super::{Desired, Inputs, Node, Problem, Wish, resolve};
+use super::{Desired, Inputs, Node, Problem, Wish, resolve, spec::lies_in};
 
 /// Where interfaces are wished for.
 pub(super) struct Place<'a> {
@@ -31,6 +31,7 @@ impl Place<'_> {
         desired.unresolved |= problems.iter().any(|(_, _, stale)| *stale);
         // A list that is known in part gives no wish for MatchZone: the choice could be another.
         let complete = problems.is_empty();
+        let stray = self.stray(&subnets.found).filter(|_| complete);
         let policy = self.node_eni.spec.subnet_policy.unwrap_or_default();
         if groups.found.is_empty() || (policy == SubnetPolicy::MatchZone && !complete) {
             return self.report(desired, problems);
@@ -71,7 +72,20 @@ impl Place<'_> {
                 spec: self.spec(subnet, position, &groups.found),
             });
         }
+        problems.extend(stray);
         self.report(desired, problems);
+    }
+
+    /// An address that is asked for and lies in none of the subnets.
+    fn stray(&self, subnets: &[(u32, &Subnet)]) -> Option<resolve::Trouble> {
+        let ipv4 = self.node_eni.spec.ipv4.as_ref()?;
+        let astray = |address: &&Ipv4Addr| {
+            let mut subnets = subnets.iter();
+            !subnets.any(|(_, subnet)| lies_in(subnet, **address))
+        };
+        let address = ipv4.addresses.iter().find(astray)?;
+        let message = format!("{address} of ipv4.addresses lies in none of the subnets");
+        Some((reason::ADDRESS_OUTSIDE_SUBNETS, message, false))
     }
 
     /// The subnet of the node's zone with the most free addresses; a live record's stays.

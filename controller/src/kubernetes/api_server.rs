@@ -18,7 +18,10 @@ use kube::{
 };
 
 use super::{Answer, Error, Kubernetes, Lease, Notice, Record, Watch, crds};
-use crate::desired::{Declared, Node};
+use crate::{
+    desired::{Declared, Node},
+    holders::Pod,
+};
 
 /// The longest a request may take. The API server itself gives up after 60 s, by default.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -129,6 +132,10 @@ impl Kubernetes for ApiServer {
 
     fn drop_finalizer<'a>(&'a self, record: &'a NodeEniAttachment) -> Answer<'a, ()> {
         in_time(Self::drop_finalizer(self, record))
+    }
+
+    fn pods<'a>(&'a self, node: &'a str) -> Answer<'a, Vec<Pod>> {
+        in_time(Self::pods(self, node))
     }
 
     fn set_node_eni_finalizer<'a>(&'a self, node_eni: &'a NodeEni, wanted: bool) -> Answer<'a, ()> {

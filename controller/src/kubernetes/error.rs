@@ -13,6 +13,8 @@ pub enum Error {
     ClusterUid(#[source] kube::Error),
     #[error("namespace kube-system has no UID")]
     NoClusterUid,
+    #[error("list the pods of node {node}")]
+    ListPods { node: String, source: kube::Error },
     #[error("list the records")]
     ListRecords(#[source] kube::Error),
     #[error("write the record {name}")]

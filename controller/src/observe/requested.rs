@@ -145,6 +145,8 @@ impl Controller {
                 name: name.clone(),
                 interfaces: u16::MAX,
                 cards: vec![u16::MAX],
+                ipv4_addresses: u16::MAX,
+                ipv6_addresses: u16::MAX,
             });
             snapshot.types.insert(name.clone(), known);
         }

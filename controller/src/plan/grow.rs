@@ -1,6 +1,6 @@
 //! The way of a wanted record: created, attached, as its spec says.
 
-use eniway_api::{NodeEniAttachment, conditions::reason};
+use eniway_api::{Asked, NodeEniAttachment, conditions::reason};
 use eniway_ec2::{
     Attachment, AttachmentState, Change, Eni, Instance, InstanceState, NewAttachment, NewEni,
 };
@@ -35,10 +35,12 @@ impl<'a> Planner<'a> {
             }
         }
         self.attributes(record, eni, on);
-        match &eni.attachment {
+        let addresses = self.addresses(record, eni, memory, on);
+        let place = match &eni.attachment {
             None => self.attach(record, eni, on),
             Some(attachment) => self.attached(record, eni, attachment, memory, on),
-        }
+        };
+        place.or(addresses)
     }
 
     fn create(
@@ -82,18 +84,13 @@ impl<'a> Planner<'a> {
         if let Err(note) = self.place(record, instance) {
             return Some(note);
         }
-        if let Some(subnet) = snapshot.subnets.get(&record.spec.subnet_id)
-            && subnet.free_addresses == 0
-        {
-            self.look_at_catalog();
-            return Some(Note {
-                reason: reason::SUBNET_FULL,
-                message: format!("{} has no free address", subnet.id),
-            });
-        }
+        let asked = match self.asked_at_creation(record, memory) {
+            Ok(asked) => asked,
+            Err(note) => return note,
+        };
         self.push(Action::Create {
             on: on.clone(),
-            new: Box::new(new_eni(record, self.observed.cluster)),
+            new: Box::new(new_eni(record, self.observed.cluster, asked)),
         });
         progressing("being created")
     }
@@ -211,13 +208,14 @@ impl<'a> Planner<'a> {
 }
 
 /// The interface as EC2 is asked for it; the same record and attempt give the same request.
-fn new_eni(record: &NodeEniAttachment, cluster: &Cluster) -> NewEni {
+fn new_eni(record: &NodeEniAttachment, cluster: &Cluster, asked: Asked) -> NewEni {
     let spec = &record.spec;
     NewEni {
         subnet: spec.subnet_id.clone(),
         groups: spec.security_group_ids.clone(),
         description: spec.description.clone(),
         tags: tags::wanted(record, cluster),
+        asked,
         client_token: client_token(record),
     }
 }

@@ -8,6 +8,7 @@ use eniway_ec2::{AttachmentState, Eni, InstanceState};
 use super::{Agent, Note, Planner, chosen, progressing, recorded};
 use crate::{
     action::{Action, Look, Target},
+    holders,
     memory::{Creation, Memory},
 };
 
@@ -15,7 +16,7 @@ use crate::{
 /// index unusable and the instance's metadata wrong (API reference, `DetachNetworkInterface`).
 const FORCE_AFTER: Duration = Duration::from_secs(600);
 /// How often a silent agent is asked for.
-const ASK_AGAIN: Duration = Duration::from_secs(15);
+pub(super) const ASK_AGAIN: Duration = Duration::from_secs(15);
 
 impl<'a> Planner<'a> {
     /// Pushes the next steps and says what is awaited.
@@ -104,7 +105,7 @@ impl<'a> Planner<'a> {
                 releasing(format!("{} is being detached", eni.id))
             }
             AttachmentState::Attached => {
-                if let Some(note) = self.still_used(record) {
+                if let Some(note) = self.still_used(record, eni) {
                     self.wake(self.now.monotonic + ASK_AGAIN);
                     return Some(note);
                 }
@@ -120,7 +121,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Why the interface may not be detached yet.
-    fn still_used(&self, record: &NodeEniAttachment) -> Option<Note> {
+    fn still_used(&self, record: &NodeEniAttachment, eni: &Eni) -> Option<Note> {
         let node = record
             .status
             .as_ref()
@@ -136,6 +137,13 @@ impl<'a> Planner<'a> {
         let untouched = node.is_none_or(|node| node.phase == NodePhase::Pending);
         let done = forced || stopped || node.is_some_and(|node| node.released);
         match self.observed.agent {
+            Agent::Alive
+                if !forced
+                    && !stopped
+                    && let Some(note) = self.held(record, eni) =>
+            {
+                Some(note)
+            }
             _ if done => None,
             Agent::Silent => None,
             Agent::Never if untouched => None,
@@ -153,6 +161,29 @@ impl<'a> Planner<'a> {
                 releasing(said.unwrap_or_else(|| "the node's agent is releasing it".to_owned()))
             }
         }
+    }
+
+    /// Which pod uses the interface, where that is known.
+    fn held(&self, record: &NodeEniAttachment, eni: &Eni) -> Option<Note> {
+        let Some(pods) = self.observed.pods else {
+            return releasing("asking which pods use the interface".to_owned());
+        };
+        let users = holders::of_interface(pods, eni);
+        let first = users.first()?;
+        let more = match users.len() - 1 {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        Some(Note {
+            reason: reason::IN_USE,
+            message: format!(
+                "pod {}{more} uses the interface; it goes once the pod has ended. To take it away \
+                 now: kubectl annotate nea {} {}=true",
+                first.name(),
+                record.metadata.name.as_deref().unwrap_or_default(),
+                mark::ANNOTATION_FORCE_RELEASE
+            ),
+        })
     }
 
     /// No interface is in sight: asks EC2 until it says so itself, then lets the record go.

@@ -62,6 +62,10 @@ impl AgentNode {
 
     /// Writes what EC2 says.
     pub(crate) fn answer(&self, eni: Eni, addresses: &[&str]) {
+        self.answer_with_prefixes(eni, addresses, &[]);
+    }
+
+    pub(crate) fn answer_with_prefixes(&self, eni: Eni, addresses: &[&str], prefixes: &[&str]) {
         let addresses: Vec<String> = addresses.iter().map(|one| format!("{one}/32")).collect();
         let status = json!({"status": {"ec2": {
             "state": "Attached",
@@ -70,6 +74,7 @@ impl AgentNode {
             "deviceIndex": 1,
             "subnetCIDRs": ["10.200.101.0/24"],
             "addresses": addresses,
+            "prefixes": prefixes,
         }}});
         self.patch(eni, &status, &["--subresource=status"]);
     }

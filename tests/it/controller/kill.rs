@@ -5,12 +5,13 @@ use std::{
     task::{Context, Poll},
 };
 
-use eniway_api::{AttachmentId, EniId, VpcId};
+use eniway_api::{Asked, AttachmentId, EniId, VpcId};
 use eniway_ec2::{
     Answer, Change, Ec2, Eni, Group, Instance, InstanceType, Instances, Interfaces, NewAttachment,
     NewEni, Subnet,
 };
 use futures::future::BoxFuture;
+use ipnet::IpNet;
 use kube::{Client, client::Body};
 use simulation::door::Door;
 use tower_service::Service;
@@ -60,6 +61,12 @@ impl Ec2 for Mortal {
     fn untag<'a>(&'a self, eni: &'a EniId, keys: &'a BTreeSet<String>) -> Answer<'a, ()> {
         Box::pin(self.switch.step(self.door.untag(eni, keys)))
     }
+    fn assign<'a>(&'a self, eni: &'a EniId, asked: &'a Asked) -> Answer<'a, Vec<IpNet>> {
+        Box::pin(self.switch.step(self.door.assign(eni, asked)))
+    }
+    fn unassign<'a>(&'a self, eni: &'a EniId, entries: &'a BTreeSet<IpNet>) -> Answer<'a, ()> {
+        Box::pin(self.switch.step(self.door.unassign(eni, entries)))
+    }
     fn detach<'a>(&'a self, attachment: &'a AttachmentId, force: bool) -> Answer<'a, ()> {
         Box::pin(self.switch.step(self.door.detach(attachment, force)))
     }
@@ -107,17 +114,24 @@ struct Life<'a> {
     successor: Option<Controller>,
 }
 
-impl<'a> Life<'a> {
-    fn begin(rig: &'a Running, switch: Switch) -> Self {
+impl Running {
+    /// A controller that the switch kills.
+    pub(super) fn mortal(&self, switch: &Switch) -> Controller {
         let client = MortalClient {
-            inner: rig.client.clone(),
+            inner: self.client.clone(),
             switch: switch.clone(),
         };
         let door = Mortal {
-            door: rig.door.clone(),
+            door: self.door.clone(),
             switch: switch.clone(),
         };
-        let mortal = rig.controller_with(config(), Client::new(client, "default"), door);
+        self.controller_with(config(), Client::new(client, "default"), door)
+    }
+}
+
+impl<'a> Life<'a> {
+    fn begin(rig: &'a Running, switch: Switch) -> Self {
+        let mortal = rig.mortal(&switch);
         Self {
             rig,
             switch,

@@ -26,13 +26,16 @@ pub(super) fn world(nodes: usize, instance_type: &str, settings: Settings) -> Wo
             22,
         )
         .unwrap(),
-        ipv6_cidr: None,
+        ipv6_cidr: (vpc.ends_with('1'))
+            .then(|| format!("2600:1f18:0:1{third:02x}::/64").parse().unwrap()),
         tags: BTreeMap::from([("Name".to_owned(), name.to_owned())]),
     };
     let vpc = |id: &str, cidr: &str| VpcSpec {
         id: parse(ec2_sim::VpcId::parse(id)),
         cidr: cidr.parse().unwrap(),
-        ipv6_cidr: None,
+        ipv6_cidr: id
+            .ends_with('1')
+            .then(|| "2600:1f18:0:100::/56".parse().unwrap()),
         tags: BTreeMap::new(),
     };
     let primary = [("subnet-00000001", "a"), ("subnet-00000002", "b")];

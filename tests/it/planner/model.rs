@@ -1,5 +1,6 @@
 //! A cluster in a few maps: the API server's part of the planner's world.
 
+mod addresses;
 mod checks;
 mod subnets;
 mod tags;
@@ -12,15 +13,17 @@ use std::{
 
 use ec2_sim::Settings;
 use eniway_api::{
-    DeviceIndex, InstanceId, NodeEni, NodeEniAttachment, NodeEniAttachmentStatus, NodeEniSpec,
-    NodePhase, NodeStatus, SubnetPolicy, VpcId,
+    DeviceIndex, Ec2Status, InstanceId, NodeEni, NodeEniAttachment, NodeEniAttachmentStatus,
+    NodeEniSpec, NodePhase, NodeStatus, SubnetPolicy, VpcId,
 };
 use eniway_controller::{
     action::{Action, Look},
     desired::{Declared, Desired, Inputs, Node, Provider, desired},
-    memory::{Creation, Memory},
+    holders::Pod,
+    memory::{Assignment, Creation, Memory},
     pace::Pace,
     plan::{Agent, Cluster, Now, Observed, Plan, plan},
+    rivals::rivals,
     status,
 };
 use eniway_ec2::{Ec2 as _, Instances, Interfaces, Snapshot, Verdict};
@@ -52,6 +55,10 @@ pub(super) struct Model {
     snapshot: Snapshot,
     memories: BTreeMap<String, Memory>,
     paces: BTreeMap<InstanceId, Pace>,
+    /// Of every node.
+    pub(super) pods: Vec<Pod>,
+    /// Whether the answers of EC2 calls are lost.
+    pub(super) loses_answers: bool,
     start: Instant,
     passed: Duration,
     leading_since: Instant,
@@ -65,6 +72,10 @@ pub(super) fn said(actions: &[Action]) -> String {
 
 impl Model {
     pub(super) fn new(case: &Case) -> Self {
+        Self::with(case, Settings::default())
+    }
+
+    pub(super) fn with(case: &Case, settings: Settings) -> Self {
         let declared = (0..).zip(&case.node_enis).map(|(number, node_eni)| {
             let (subnets, match_zone, index, check) = node_eni;
             let spec = NodeEniSpec {
@@ -92,7 +103,7 @@ impl Model {
             records: BTreeMap::new(),
             nodes: nodes.collect(),
             door: Door::new(
-                world(case.nodes, case.seed, Settings::default()),
+                world(case.nodes, case.seed, settings),
                 Clock::Manual(Arc::new(Mutex::new(epoch()))),
             ),
             cluster: Cluster {
@@ -102,6 +113,8 @@ impl Model {
             snapshot: Snapshot::new(GRACE),
             memories: BTreeMap::new(),
             paces: BTreeMap::new(),
+            pods: Vec::new(),
+            loses_answers: false,
             start,
             passed: Duration::ZERO,
             leading_since: start,
@@ -143,7 +156,7 @@ impl Model {
         self.start + self.passed
     }
 
-    fn pass(&mut self, time: Duration) {
+    pub(super) fn pass(&mut self, time: Duration) {
         self.passed += time;
         self.door.pass(time);
     }
@@ -193,12 +206,17 @@ impl Model {
 
     pub(super) fn think(&self, node: &str) -> Plan {
         let (desired, records) = self.desired(node);
+        let all = self.records.iter();
+        let all = all.map(|(name, record)| (name.clone(), Arc::new(record.clone())));
+        let all = all.collect();
         let observed = Observed {
             records: &records,
             snapshot: &self.snapshot,
             memories: &self.memories,
             paces: &self.paces,
             agent: Agent::Alive,
+            pods: Some(&self.pods),
+            rivals: &rivals(&records, &all),
             cluster: &self.cluster,
             grace: GRACE,
             catalog_pause: CATALOG_PAUSE,
@@ -290,6 +308,15 @@ impl Model {
                 let status = record
                     .status
                     .get_or_insert_with(NodeEniAttachmentStatus::default);
+                let begun = |ec2: &Ec2Status| ec2.assigning.clone();
+                if status.ec2.as_ref().and_then(begun) != ec2.assigning {
+                    let uid = record.metadata.uid.clone().unwrap();
+                    let memory = self.memories.entry(uid).or_default();
+                    memory.assignment = match ec2.assigning {
+                        Some(_) => Assignment::Untried,
+                        None => Assignment::Unknown,
+                    };
+                }
                 status.ec2 = Some((**ec2).clone());
                 status.conditions = vec![(**ready).clone()];
             }
@@ -302,6 +329,8 @@ impl Model {
             | Action::Modify { .. }
             | Action::Tag { .. }
             | Action::Untag { .. }
+            | Action::Assign { .. }
+            | Action::Unassign { .. }
             | Action::Detach { .. }
             | Action::Delete { .. } => self.call(action),
         }
@@ -345,10 +374,15 @@ impl Model {
 
     fn call(&mut self, action: &Action) {
         let now = self.now();
+        let before = self.begins(action);
+        if self.loses_answers {
+            return self.lose_answer(action, before);
+        }
         let result = match action {
             Action::Create { on, new } => block_on(self.door.create(new)).map(|eni| {
                 let memory = self.memories.entry(on.uid.clone()).or_default();
                 memory.creation = Creation::Answered(eni.id.clone());
+                memory.was_assigned(eni.secondary().copied());
                 self.snapshot.created(eni, now);
             }),
             Action::Attach { new, .. } => {
@@ -360,6 +394,15 @@ impl Model {
                 .map(|()| self.snapshot.tagged(eni, tags.clone(), now)),
             Action::Untag { eni, keys, .. } => block_on(self.door.untag(eni, keys))
                 .map(|()| self.snapshot.untagged(eni, keys, now)),
+            Action::Assign { on, eni, asked } => {
+                block_on(self.door.assign(eni, asked)).map(|entries| {
+                    self.snapshot.assigned(eni, &entries, now);
+                    let memory = self.memories.entry(on.uid.clone()).or_default();
+                    memory.was_assigned(entries);
+                })
+            }
+            Action::Unassign { eni, entries, .. } => block_on(self.door.unassign(eni, entries))
+                .map(|()| self.snapshot.unassigned(eni, entries, now)),
             Action::Detach {
                 eni,
                 attachment,
@@ -373,6 +416,7 @@ impl Model {
             other => unreachable!("{other}"),
         };
         if let Err(error) = result {
+            self.refused(action, before, &error);
             assert_ne!(error.verdict(), Verdict::Invalid, "{action}: {error}");
             self.read_all();
         }

@@ -3,6 +3,8 @@
 //! Mutations go through the simulated API, with its faults, limits and counters; reads are counted
 //! and can fail there, and then show what readers see by now.
 
+mod addresses;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -11,7 +13,7 @@ use std::{
 };
 
 use ec2_sim::{Request, Response, Server, World};
-use eniway_api::{AttachmentId, EniId, VpcId, mark};
+use eniway_api::{Asked, AttachmentId, EniId, VpcId, mark};
 use eniway_ec2::{
     Answer, Attachment, AttachmentState, Call, Change, Ec2, Eni, Error, Group, Instance,
     InstanceState, InstanceType, Instances, Interfaces, NewAttachment, NewEni, Occupied, Subnet,
@@ -144,6 +146,7 @@ impl<P: Place> Door<P> {
         for (number, group) in (1..).zip(&new.groups) {
             request = request.with(&format!("SecurityGroupId.{number}"), group);
         }
+        request = addresses::beside_primary(request, &new.asked);
         for (number, (key, value)) in (1..).zip(&new.tags) {
             request = request
                 .with(&format!("TagSpecification.1.Tag.{number}.Key"), key)
@@ -273,6 +276,8 @@ impl<P: Place> Ec2 for Door<P> {
                     name: limits.name.to_owned(),
                     interfaces: count(limits.max_interfaces),
                     cards: limits.cards.iter().copied().map(count).collect(),
+                    ipv4_addresses: count(limits.ipv4_per_interface),
+                    ipv6_addresses: count(limits.ipv6_per_interface),
                 })
                 .collect())
         })
@@ -325,6 +330,14 @@ impl<P: Place> Ec2 for Door<P> {
             }
             self.ask(call, request).await.map(drop)
         })
+    }
+
+    fn assign<'a>(&'a self, eni: &'a EniId, asked: &'a Asked) -> Answer<'a, Vec<IpNet>> {
+        Box::pin(self.assign(eni, asked))
+    }
+
+    fn unassign<'a>(&'a self, eni: &'a EniId, entries: &'a BTreeSet<IpNet>) -> Answer<'a, ()> {
+        Box::pin(self.unassign(eni, entries))
     }
 
     fn detach<'a>(&'a self, attachment: &'a AttachmentId, force: bool) -> Answer<'a, ()> {
@@ -418,9 +431,16 @@ fn interface(from: &ec2_sim::Interface) -> Eni {
         addresses: from
             .addresses
             .iter()
-            .map(|address| std::net::IpAddr::from(*address).into())
+            .map(|address| std::net::IpAddr::from(*address))
+            .chain(from.ipv6_addresses.iter().map(|one| (*one).into()))
+            .map(IpNet::from)
             .collect(),
-        prefixes: Vec::new(),
+        prefixes: from
+            .prefixes
+            .iter()
+            .map(|prefix| IpNet::from(*prefix))
+            .chain(from.ipv6_prefixes.iter().map(|one| (*one).into()))
+            .collect(),
         tags: from.tags.clone(),
     }
 }

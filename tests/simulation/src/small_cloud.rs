@@ -58,7 +58,7 @@ pub fn world(nodes: usize, seed: u64, settings: Settings) -> World {
             vpc: None,
             zone: zone(number).to_owned(),
             cidr: ipnet::Ipv4Net::new(Ipv4Addr::new(10, 0, third, 0), 24).unwrap(),
-            ipv6_cidr: None,
+            ipv6_cidr: Some(format!("2600:1f18:0:10{number}::/64").parse().unwrap()),
             tags: BTreeMap::new(),
         }
     });
@@ -68,7 +68,7 @@ pub fn world(nodes: usize, seed: u64, settings: Settings) -> World {
         vpcs: vec![VpcSpec {
             id: Some(ec2_sim::VpcId::parse("vpc-00000001").unwrap()),
             cidr: "10.0.0.0/16".parse().unwrap(),
-            ipv6_cidr: None,
+            ipv6_cidr: Some("2600:1f18:0:100::/56".parse().unwrap()),
             tags: BTreeMap::new(),
         }],
         subnets: subnets.collect(),

@@ -21,8 +21,7 @@ impl Aws {
             .collect();
         let groups = new.groups.iter().map(ToString::to_string).collect();
         let answer = self
-            .client
-            .create_network_interface()
+            .beside_primary(&new.asked)
             .subnet_id(new.subnet.as_str())
             .description(&new.description)
             .set_groups(Some(groups))

@@ -181,6 +181,9 @@ pub(super) fn instance_type(
             .ok_or(missing(call, "instanceType"))?,
         interfaces,
         cards,
+        // What EC2 does not tell is no limit of ours; EC2 judges it then.
+        ipv4_addresses: count(network.ipv4_addresses_per_interface()).unwrap_or(u16::MAX),
+        ipv6_addresses: count(network.ipv6_addresses_per_interface()).unwrap_or(u16::MAX),
     })
 }
 
@@ -189,6 +192,15 @@ fn tag(from: &types::Tag) -> Option<(String, String)> {
         from.key()?.to_owned(),
         from.value().unwrap_or_default().to_owned(),
     ))
+}
+
+/// Addresses and prefixes, an address as a prefix of its own.
+pub(super) fn nets(texts: impl Iterator<Item = impl AsRef<str>>) -> Vec<IpNet> {
+    let parsed = texts.filter_map(|text| {
+        let text = text.as_ref();
+        single(text).or_else(|| text.parse().ok())
+    });
+    parsed.collect()
 }
 
 fn single(text: &str) -> Option<IpNet> {

@@ -105,3 +105,37 @@ fn a_read_that_began_before_a_delete_does_not_bring_the_interface_back() {
     snapshot.read_all_enis(vec![eni("eni-1")], start);
     assert!(snapshot.is_gone(&"eni-1".into()));
 }
+
+fn net(text: &str) -> ipnet::IpNet {
+    text.parse().unwrap()
+}
+
+/// The interface's addresses after a read that shows `seen`, begun so many seconds after ours.
+#[track_caller]
+fn check_addresses(seen: &[&str], seconds: u32, expected: &[&str]) {
+    let start = Instant::now();
+    let mut snapshot = Snapshot::new(GRACE);
+    let mut before = eni("eni-1");
+    before.addresses = vec![net("10.0.0.1/32"), net("10.0.0.2/32"), net("fd00::1/128")];
+    snapshot.read_all_enis(vec![before.clone()], start - SECOND);
+    snapshot.assigned(&before.id, &[net("10.0.0.3/32")], start);
+    snapshot.unassigned(&before.id, &[net("10.0.0.2/32")].into(), start);
+    before.addresses = seen.iter().copied().map(net).collect();
+    snapshot.read_all_enis(vec![before.clone()], start + SECOND * seconds);
+    let addresses = &snapshot.eni(&before.id).unwrap().addresses;
+    let expected: Vec<_> = expected.iter().copied().map(net).collect();
+    assert_eq!(*addresses, expected);
+}
+
+#[test]
+fn a_late_read_neither_takes_back_what_we_assigned_nor_hides_what_others_did() {
+    let stale = ["10.0.0.1/32", "10.0.0.2/32", "10.0.0.9/32", "fd00::1/128"];
+    let right = ["10.0.0.1/32", "10.0.0.9/32", "10.0.0.3/32", "fd00::1/128"];
+    check_addresses(&stale, 1, &right);
+    check_addresses(&stale, 59, &right);
+}
+
+#[test]
+fn once_reads_have_caught_up_they_are_believed() {
+    check_addresses(&["10.0.0.1/32"], 60, &["10.0.0.1/32"]);
+}

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ec2_sim::Effect;
+use eniway_api::Asked;
 use eniway_ec2::{
     Call::{self, *},
     Change, Ec2, Error, Instances, Interfaces, NewAttachment,
@@ -107,6 +108,19 @@ const CODES: &[(Call, &str, &str, Verdict)] = &[
         Replan,
     ),
     (
+        AssignPrivateIpAddresses,
+        "Resource.AlreadyAssigned",
+        "",
+        Replan,
+    ),
+    (AssignIpv6Addresses, "Ipv6AddressLimitExceeded", "", Replan),
+    (
+        UnassignPrivateIpAddresses,
+        "InvalidParameterValue",
+        "Some of [10.0.0.9] are not assigned to interface eni-00000001",
+        Replan,
+    ),
+    (
         CreateNetworkInterface,
         "IdempotentParameterMismatch",
         "",
@@ -208,6 +222,14 @@ async fn refusal(ec2: &impl Ec2, call: Call) -> Error {
         device_index: 1,
         network_card_index: 0,
     };
+    let ipv4 = Asked {
+        secondary: 1,
+        ..Asked::default()
+    };
+    let ipv6 = Asked {
+        ipv6: 1,
+        ..Asked::default()
+    };
     let answer = match call {
         DescribeInstances => ec2.instances(&Instances::Of(vpc())).await.map(drop),
         DescribeInstanceTypes => ec2.instance_types(&["m5.large".to_owned()]).await.map(drop),
@@ -228,6 +250,16 @@ async fn refusal(ec2: &impl Ec2, call: Call) -> Error {
                 &BTreeMap::from([("team".to_owned(), "net".to_owned())]),
             )
             .await
+        }
+        AssignPrivateIpAddresses => ec2.assign(&eni, &ipv4).await.map(drop),
+        AssignIpv6Addresses => ec2.assign(&eni, &ipv6).await.map(drop),
+        UnassignPrivateIpAddresses => {
+            let entries = BTreeSet::from(["10.0.0.9/32".parse().unwrap()]);
+            ec2.unassign(&eni, &entries).await
+        }
+        UnassignIpv6Addresses => {
+            let entries = BTreeSet::from(["fd00::9/128".parse().unwrap()]);
+            ec2.unassign(&eni, &entries).await
         }
         DeleteTags => ec2.untag(&eni, &BTreeSet::from(["team".to_owned()])).await,
     };

@@ -3,6 +3,7 @@
 // Tells clippy that helper functions are test code, too.
 #![cfg(test)]
 
+mod addresses;
 mod codes;
 mod example;
 mod faults;

@@ -94,6 +94,7 @@ pub(super) fn vpc() -> VpcId {
 pub(super) fn new_eni(record: &str) -> NewEni {
     let tag = |key: &str, value: &str| (key.to_owned(), value.to_owned());
     NewEni {
+        asked: eniway_api::Asked::default(),
         subnet: SUBNET.into(),
         groups: vec![GROUP.into()],
         description: "made by a test".to_owned(),

@@ -11,6 +11,7 @@ use eniway_api::{
 };
 use eniway_controller::{
     desired::{Declared, Node},
+    holders::Pod,
     kubernetes::{Answer, Change, Error, Kubernetes, Lease, Notice, Record, Watch, holding},
 };
 use futures::{StreamExt as _, future::BoxFuture, stream};
@@ -240,6 +241,16 @@ impl Kubernetes for ApiServer {
             let read =
                 self.write(|store| Ok(store.records().filter_map(ResourceExt::uid).collect()));
             read.await.map_err(Error::ListRecords)
+        })
+    }
+
+    fn pods<'a>(&'a self, node: &'a str) -> Answer<'a, Vec<Pod>> {
+        Box::pin(async move {
+            let read = self.write(|store| Ok(store.pods.get(node).cloned().unwrap_or_default()));
+            read.await.map_err(|source| Error::ListPods {
+                node: node.to_owned(),
+                source,
+            })
         })
     }
 

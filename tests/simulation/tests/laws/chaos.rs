@@ -73,7 +73,7 @@ impl Chaos {
 
     fn step(&mut self, cluster: &mut Cluster) {
         let number = cluster.weather.below(NODES);
-        match cluster.weather.below(17) {
+        match cluster.weather.below(19) {
             0..3 => {
                 let wish = cluster.weather.below(NODE_ENIS);
                 self.wish(cluster, wish);
@@ -89,7 +89,8 @@ impl Chaos {
             8..10 => self.power(cluster, number),
             10..12 => self.tamper(cluster),
             12 => self.foreign(cluster, number),
-            13..16 => {
+            13..15 => self.readdress(cluster),
+            15..18 => {
                 let which = cluster.weather.below(CONTROLLERS);
                 let dead = cluster.weather.below(3) > 0;
                 self.note(cluster, &format!("controller-{which} ends, dead: {dead}"));
@@ -111,11 +112,14 @@ impl Chaos {
         let first = cluster.weather.below(SUBNETS);
         let count = 1 + cluster.weather.below(SUBNETS);
         let subnets: Vec<_> = (0..count).map(|n| (first + n) % SUBNETS).collect();
+        let secondary = cluster.weather.below(5).checked_sub(1);
+        let secondary = secondary.map(|count| u32::try_from(count).unwrap());
         self.note(
             cluster,
-            &format!("NodeENI n{number} wants {subnets:?}, {policy:?}"),
+            &format!("NodeENI n{number} wants {subnets:?}, {policy:?}, {secondary:?} addresses"),
         );
-        cluster.api.store().wish(node_eni(number, &subnets, policy));
+        let wish = node_eni(number, &subnets, policy, secondary);
+        cluster.api.store().wish(wish);
     }
 
     fn label(&mut self, cluster: &Cluster, number: usize) {
@@ -217,6 +221,28 @@ impl Chaos {
                 );
             }
         }
+    }
+
+    /// Somebody takes an address off one of our interfaces.
+    fn readdress(&mut self, cluster: &Cluster) {
+        let ours: Vec<_> = {
+            let world = cluster.door.world();
+            let marked = world
+                .interfaces()
+                .filter(|eni| eni.tags.contains_key(mark::TAG_ATTACHMENT));
+            let last =
+                |eni: &ec2_sim::Interface| Some((eni.id.clone(), *eni.addresses[1..].last()?));
+            marked.filter_map(last).collect()
+        };
+        if ours.is_empty() {
+            return;
+        }
+        let (id, address) = &ours[cluster.weather.below(ours.len())];
+        self.note(cluster, &format!("{address} is taken off {id} by hand"));
+        let unassign = Request::new("UnassignPrivateIpAddresses")
+            .with("NetworkInterfaceId", id)
+            .with("PrivateIpAddress.1", address);
+        cluster.by_hand(&unassign);
     }
 
     /// Somebody attaches an interface of their own.

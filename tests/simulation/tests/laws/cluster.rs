@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use ec2_sim::{EniId, InstanceState, Request, Settings, World};
-use eniway_api::{NodeEni, NodeEniSpec, SubnetPolicy, mark};
+use eniway_api::{Ipv4Wish, NodeEni, NodeEniSpec, SubnetPolicy, mark};
 use eniway_controller::{
     Config,
     desired::{Node, Provider},
@@ -79,7 +79,12 @@ pub(crate) fn node(number: usize, life: usize, labelled: bool) -> Node {
 }
 
 /// What a user applies.
-pub(crate) fn node_eni(number: usize, subnets: &[usize], policy: SubnetPolicy) -> NodeEni {
+pub(crate) fn node_eni(
+    number: usize,
+    subnets: &[usize],
+    policy: SubnetPolicy,
+    secondary: Option<u32>,
+) -> NodeEni {
     let spec = NodeEniSpec {
         node_selector: BTreeMap::from([("ng".to_owned(), "multi".to_owned())]),
         subnet_ids: subnets
@@ -89,6 +94,10 @@ pub(crate) fn node_eni(number: usize, subnets: &[usize], policy: SubnetPolicy) -
         subnet_policy: Some(policy),
         security_group_names: vec!["multus".to_owned()],
         source_dest_check: Some(number.is_multiple_of(2)),
+        ipv4: secondary.map(|count| Ipv4Wish {
+            secondary_count: Some(count),
+            ..Ipv4Wish::default()
+        }),
         ..NodeEniSpec::default()
     };
     NodeEni::new(&format!("n{number}"), spec)

@@ -6,11 +6,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use eniway_api::{AttachmentId, EniId, VpcId, mark};
+use eniway_api::{Asked, AttachmentId, EniId, VpcId, mark};
 use eniway_ec2::{
     Answer, Call, Change, Ec2, Eni, Error, Group, Instance, InstanceType, Instances, Interfaces,
     NewAttachment, NewEni, Subnet,
 };
+use ipnet::IpNet;
 use kube::ResourceExt as _;
 use simulation::door::Door;
 
@@ -217,6 +218,22 @@ impl Ec2 for Seat {
             let call = Call::DeleteTags;
             self.judge(call, eni, false);
             self.send(call, self.door.untag(eni, keys)).await
+        })
+    }
+
+    fn assign<'a>(&'a self, eni: &'a EniId, asked: &'a Asked) -> Answer<'a, Vec<IpNet>> {
+        Box::pin(async move {
+            let call = Call::assigning(asked);
+            self.judge(call, eni, false);
+            self.send(call, self.door.assign(eni, asked)).await
+        })
+    }
+
+    fn unassign<'a>(&'a self, eni: &'a EniId, entries: &'a BTreeSet<IpNet>) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let call = Call::unassigning(entries);
+            self.judge(call, eni, false);
+            self.send(call, self.door.unassign(eni, entries)).await
         })
     }
 

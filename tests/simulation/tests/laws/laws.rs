@@ -44,6 +44,7 @@ pub(crate) fn broken(cluster: &Cluster) -> Vec<String> {
             expected.len()
         ));
     }
+    addresses(cluster, &node_enis, &mut broken);
     others(cluster, &mut broken);
     broken
 }
@@ -71,6 +72,30 @@ fn expect(
         expected.extend(chosen.or(here.first()).cloned());
     } else {
         expected.extend(here);
+    }
+}
+
+/// An interface has as many addresses as its NodeENI asks for, and one more.
+fn addresses(cluster: &Cluster, node_enis: &[NodeEni], broken: &mut Vec<String>) {
+    let world = cluster.door.world();
+    for node_eni in node_enis {
+        let Some(ipv4) = &node_eni.spec.ipv4 else {
+            continue;
+        };
+        let asked = ipv4.secondary_count.unwrap_or(0) as usize;
+        let name = node_eni.name_any();
+        let of_it = |eni: &&ec2_sim::Interface| {
+            eni.tags.get(mark::peer::TAG_NODE_ENI) == Some(&name) && !is_primary(eni)
+        };
+        for eni in world.interfaces().filter(of_it) {
+            if eni.addresses.len() != 1 + asked {
+                let has = eni.addresses.len();
+                broken.push(format!(
+                    "{} of {name} has {has} addresses, not 1 + {asked}",
+                    eni.id
+                ));
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use eniway_api::{NodeEni, NodeEniAttachment, NodeStatus, mark};
 use eniway_controller::{
     desired::{Declared, Node},
+    holders::Pod,
     kubernetes::{Change, Record, holding},
 };
 use k8s_openapi::{
@@ -21,6 +22,8 @@ pub(crate) struct Store {
     pub(crate) nodes: BTreeMap<String, Node>,
     pub(crate) node_enis: BTreeMap<String, NodeEni>,
     pub(crate) records: BTreeMap<String, NodeEniAttachment>,
+    /// By node.
+    pub(crate) pods: BTreeMap<String, Vec<Pod>>,
     pub(crate) leases: BTreeMap<String, KubeLease>,
     pub(crate) node_watches: Vec<UnboundedSender<Change<Node>>>,
     pub(crate) node_eni_watches: Vec<UnboundedSender<Change<Declared>>>,
