@@ -200,7 +200,7 @@ impl Cache {
                     .status
                     .as_ref()
                     .and_then(|status| status.ec2.as_ref());
-                ec2.is_none_or(|ec2| ec2.eni_id.is_none())
+                ec2.is_none_or(|ec2| ec2.eni_id.is_none()) && record.spec.adopt.is_none()
             })
             .map(|record| &record.spec.subnet_id);
         let mut promised = BTreeMap::new();

@@ -3,6 +3,7 @@
 //! Pure: no clock, no client, no `async`. The same inputs always give the same actions in the same
 //! order, and once nothing is left to do there is no action.
 
+mod adopt;
 mod grow;
 mod places;
 mod release;

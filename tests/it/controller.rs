@@ -1,5 +1,6 @@
 //! The whole controller against a real API server and the simulated EC2. Needs root.
 
+mod adoption;
 mod blast;
 mod drift;
 mod faults;

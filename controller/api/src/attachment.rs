@@ -130,6 +130,10 @@ pub struct NodeEniAttachmentSpec {
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub former_tags: BTreeSet<String>,
+    /// An interface that aws-multi-eni-controller made and attached: it becomes this record's, as it
+    /// is, and none is created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopt: Option<EniId>,
     /// Bytes, without the Ethernet header. Absent: as the driver sets it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,

@@ -7,6 +7,8 @@ use schemars::{JsonSchema as _, Schema, SchemaGenerator};
 pub const READY: &str = "Ready";
 /// The type of the condition that answers a wish for DPDK.
 pub const DPDK: &str = "DPDK";
+/// The type of the condition that names interfaces of J which nobody asks for any more.
+pub const UNCLAIMED: &str = "UnclaimedInterfaces";
 
 /// Reasons of conditions. What a user can do about each is in the condition's message.
 pub mod reason {
@@ -26,7 +28,7 @@ pub mod reason {
     pub const DPDK_NOT_AVAILABLE: &str = "DPDKNotAvailable";
     /// J's controller runs in this cluster: eniway does nothing.
     pub const OTHER_CONTROLLER_ACTIVE: &str = "OtherControllerActive";
-    /// J made an attachment here; eniway does not touch it.
+    /// J made an interface here, which eniway does not take over as things are.
     pub const ADOPTION_REQUIRED: &str = "AdoptionRequired";
     /// No such subnet in the cluster's VPC.
     pub const SUBNET_NOT_FOUND: &str = "SubnetNotFound";

@@ -33,6 +33,8 @@ pub mod peer {
     pub const MANAGED_BY: &str = "nodeeni-controller";
     /// The lease of J's controller: while it is renewed, eniway does nothing.
     pub const LEASE: &str = "nodeeni-controller-leader-election";
+    /// The Deployment of J's controller.
+    pub const DEPLOYMENT: &str = "eni-controller";
     /// The namespace in which J's chart puts its controller.
     pub const NAMESPACE: &str = "eni-controller-system";
 }

@@ -43,6 +43,7 @@ impl Place<'_> {
                 .map(|(key, value)| (key.clone(), value.0.clone()))
                 .collect(),
             former_tags: BTreeSet::new(),
+            adopt: None,
             mtu: said.mtu.filter(|mtu| *mtu != 0),
             data_path: said.data_path.clone(),
             dpdk: dpdk(said),

@@ -100,15 +100,15 @@ impl Service<http::Request<Body>> for MortalClient {
 }
 
 /// A controller that dies once, and the one that comes after it.
-struct Life<'a> {
+pub(super) struct Life<'a> {
     rig: &'a Running,
-    switch: Switch,
+    pub(super) switch: Switch,
     mortal: Option<Controller>,
-    successor: Option<Controller>,
+    pub(super) successor: Option<Controller>,
 }
 
 impl<'a> Life<'a> {
-    fn begin(rig: &'a Running, switch: Switch) -> Self {
+    pub(super) fn begin(rig: &'a Running, switch: Switch) -> Self {
         let client = MortalClient {
             inner: rig.client.clone(),
             switch: switch.clone(),
@@ -126,7 +126,7 @@ impl<'a> Life<'a> {
         }
     }
 
-    async fn until(&mut self, what: &str, holds: impl Fn(&State) -> bool) {
+    pub(super) async fn until(&mut self, what: &str, holds: impl Fn(&State) -> bool) {
         tokio::select! {
             () = self.rig.until(what, &holds) => {}
             () = self.switch.pulled.cancelled(), if self.successor.is_none() => {

@@ -154,6 +154,33 @@ impl Running {
         id
     }
 
+    /// An interface as J's controller makes and attaches it for a NodeENI.
+    pub(super) fn attach_as_the_peer_does(
+        &self,
+        node_eni: &str,
+        node: &str,
+        subnet: &str,
+        index: u32,
+    ) -> EniId {
+        let id = self.attach_for_another(node, subnet, index);
+        let last8 = &subnet[subnet.len() - 8..];
+        let tags = [
+            (
+                mark::peer::TAG_NAME,
+                &*format!("nodeeni-{node_eni}-{node}-{last8}"),
+            ),
+            (mark::peer::TAG_NODE_ENI, node_eni),
+            (mark::peer::TAG_NODE, node),
+            (mark::peer::TAG_SUBNET, subnet),
+            (mark::peer::TAG_MANAGED_BY, mark::peer::MANAGED_BY),
+            (mark::TAG_NO_MANAGE, "true"),
+        ];
+        for (key, value) in tags {
+            self.tag(&id, key, value);
+        }
+        id
+    }
+
     /// Others take every free address of a subnet.
     pub(super) fn fill(&self, subnet: &str) -> Vec<EniId> {
         let mut world = self.door.world();
