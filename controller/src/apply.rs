@@ -3,6 +3,7 @@
 mod notice;
 mod orphans;
 mod refusal;
+mod routes;
 
 use std::time::Instant;
 

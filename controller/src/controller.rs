@@ -52,6 +52,8 @@ pub(crate) struct Controller {
     pub(crate) nodes: Queue<String>,
     /// NodeENIs whose status is due.
     pub(crate) node_enis: Queue<String>,
+    /// NodeENIs whose routes are due.
+    pub(crate) routes: Queue<String>,
     notices: mpsc::Sender<Notice>,
     cache: Mutex<Cache>,
     snapshot: RwLock<Snapshot>,
@@ -86,6 +88,7 @@ impl Controller {
             looks: Looks::new(),
             nodes: Queue::new(),
             node_enis: Queue::new(),
+            routes: Queue::new(),
             notices,
             cache: Mutex::default(),
             memories: Mutex::default(),

@@ -20,6 +20,7 @@ pub mod pace;
 pub mod plan;
 mod queue;
 mod reconcile;
+pub mod routes;
 mod run;
 pub mod status;
 mod summary;

@@ -8,7 +8,7 @@ use std::{
 
 use eniway_api::{
     AttachmentSummary, EniId, NodeEni, NodeEniAttachment, NodeEniRef, NodeEniStatus,
-    conditions::{UNCLAIMED, reason},
+    conditions::{ROUTES_READY, UNCLAIMED, reason},
     mark,
 };
 use eniway_ec2::Snapshot;
@@ -66,6 +66,7 @@ impl Controller {
             written.list.remove(name);
             return None;
         };
+        self.routes.add(name.to_owned(), now);
         match self.write_summary(&node_eni, written, now).await {
             Ok(again) => again,
             Err(error) if error.is_outdated() => {
@@ -100,6 +101,12 @@ impl Controller {
             .iter()
             .any(|finalizer| finalizer == mark::FINALIZER_NODE_ENI);
         let deleting = object.metadata.deletion_timestamp.is_some();
+        let routed = object.status.as_ref();
+        let routed = routed.is_some_and(|status| status.routes.iter().any(|one| one.created));
+        if !other_controller && deleting && records.is_empty() && routed {
+            // The routes that we made go first.
+            return Ok(None);
+        }
         if !other_controller && deleting && records.is_empty() {
             if ours {
                 self.tell_left(object);
@@ -124,7 +131,10 @@ impl Controller {
             foreign: &foreign,
             now: self.wall(),
         });
-        let old = object.status.clone().unwrap_or_default();
+        let mut old = object.status.clone().unwrap_or_default();
+        // What is said of routes has a writer of its own.
+        old.routes.clear();
+        old.conditions.retain(|one| one.type_ != ROUTES_READY);
         let mut again = None;
         if other_controller {
             // The list is J's while J is at work.

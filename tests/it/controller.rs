@@ -14,6 +14,7 @@ mod placement;
 mod process;
 mod refusals;
 mod rig;
+mod routes;
 mod switch;
 mod world;
 
@@ -21,6 +22,9 @@ const SUBNET_A: &str = "subnet-0000000a";
 const SUBNET_B: &str = "subnet-0000000b";
 /// In node1's zone, with eleven addresses.
 const SUBNET_SMALL: &str = "subnet-0000000e";
+
+/// A route table, in which `10.99.0.0/16` leads to a gateway.
+const TABLE: &str = "rtb-0000000a";
 
 fn spec(subnets: &[&str]) -> serde_json::Value {
     serde_json::json!({

@@ -70,6 +70,8 @@ pub const ANNOTATION_CONFIRM_RELEASE: &str = "eniway.io/confirm-release";
 
 /// Field manager of the controller.
 pub const CONTROLLER: &str = "eniway-controller";
+/// Field manager of the controller for what it says of routes, which another task writes.
+pub const CONTROLLER_ROUTES: &str = "eniway-controller-routes";
 /// Field manager of the agents.
 pub const AGENT: &str = "eniway-agent";
 /// The controllers' lease, in their own namespace.

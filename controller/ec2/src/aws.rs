@@ -3,6 +3,7 @@
 mod change;
 mod parse;
 mod read;
+mod routes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +16,7 @@ use eniway_api::{AttachmentId, EniId, VpcId};
 
 use crate::{
     Answer, Call, Change, Ec2, Eni, Error, Group, Instance, InstanceType, Instances, Interfaces,
-    NewAttachment, NewEni, Subnet,
+    NewAttachment, NewEni, RouteChange, RouteTable, Subnet,
 };
 
 /// EC2 itself.
@@ -74,6 +75,10 @@ impl Ec2 for Aws {
         Box::pin(self.groups(vpc))
     }
 
+    fn route_tables<'a>(&'a self, vpc: &'a VpcId) -> Answer<'a, Vec<RouteTable>> {
+        Box::pin(self.route_tables(vpc))
+    }
+
     fn instance_types<'a>(&'a self, names: &'a [String]) -> Answer<'a, Vec<InstanceType>> {
         Box::pin(self.instance_types(names))
     }
@@ -104,6 +109,10 @@ impl Ec2 for Aws {
 
     fn delete<'a>(&'a self, eni: &'a EniId) -> Answer<'a, ()> {
         Box::pin(self.delete(eni))
+    }
+
+    fn route<'a>(&'a self, change: &'a RouteChange) -> Answer<'a, ()> {
+        Box::pin(self.route(change))
     }
 }
 

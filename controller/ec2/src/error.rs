@@ -141,21 +141,31 @@ fn of_code(call: Call, code: &str, message: &str) -> Verdict {
             Call::DescribeInstances
             | Call::DescribeInstanceTypes
             | Call::DescribeNetworkInterfaces
+            | Call::DescribeRouteTables
             | Call::DescribeSecurityGroups
             | Call::DescribeSubnets
             | Call::CreateNetworkInterface
             | Call::AttachNetworkInterface
             | Call::ModifyNetworkInterfaceAttribute
             | Call::CreateTags
-            | Call::DeleteTags => Verdict::Replan,
+            | Call::DeleteTags
+            | Call::CreateRoute
+            | Call::ReplaceRoute
+            | Call::DeleteRoute => Verdict::Replan,
         },
         "InvalidInstanceID.NotFound" => Verdict::Replan,
+
+        // Somebody else changed the route table.
+        "InvalidRoute.NotFound" if call == Call::DeleteRoute => Verdict::AlreadyDone,
+        "InvalidRoute.NotFound" | "RouteAlreadyExists" => Verdict::Replan,
+        "InvalidParameterValue" if says("no route defined") => Verdict::Replan,
 
         "UnauthorizedOperation"
         | "AuthFailure"
         | "OptInRequired"
         | "PendingVerification"
         | "NetworkInterfaceLimitExceeded"
+        | "RouteLimitExceeded"
         | "OperationNotPermitted"
         | "InvalidClientTokenId"
         | "SignatureDoesNotMatch"

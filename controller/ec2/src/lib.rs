@@ -10,6 +10,7 @@ pub mod error;
 pub mod instance_types;
 pub mod model;
 pub mod paced;
+pub mod routes;
 pub mod snapshot;
 pub mod throttle;
 
@@ -25,6 +26,7 @@ pub use crate::{
         NewAttachment, NewEni, Occupied, Subnet,
     },
     paced::{Observer, Paced},
+    routes::{Route, RouteChange, RouteDeed, RouteTable, RouteTarget},
     snapshot::Snapshot,
     throttle::Throttle,
 };
@@ -35,6 +37,7 @@ pub enum Call {
     DescribeInstances,
     DescribeInstanceTypes,
     DescribeNetworkInterfaces,
+    DescribeRouteTables,
     DescribeSecurityGroups,
     DescribeSubnets,
     CreateNetworkInterface,
@@ -44,14 +47,18 @@ pub enum Call {
     DeleteNetworkInterface,
     CreateTags,
     DeleteTags,
+    CreateRoute,
+    ReplaceRoute,
+    DeleteRoute,
 }
 
 impl Call {
     /// Every action, in no order that means anything.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 16] = [
         Self::DescribeInstances,
         Self::DescribeInstanceTypes,
         Self::DescribeNetworkInterfaces,
+        Self::DescribeRouteTables,
         Self::DescribeSecurityGroups,
         Self::DescribeSubnets,
         Self::CreateNetworkInterface,
@@ -61,6 +68,9 @@ impl Call {
         Self::DeleteNetworkInterface,
         Self::CreateTags,
         Self::DeleteTags,
+        Self::CreateRoute,
+        Self::ReplaceRoute,
+        Self::DeleteRoute,
     ];
 
     /// Whether the action changes anything; such a call is made once and never repeated blindly.
@@ -70,6 +80,7 @@ impl Call {
             Self::DescribeInstances
             | Self::DescribeInstanceTypes
             | Self::DescribeNetworkInterfaces
+            | Self::DescribeRouteTables
             | Self::DescribeSecurityGroups
             | Self::DescribeSubnets => false,
             Self::CreateNetworkInterface
@@ -78,7 +89,10 @@ impl Call {
             | Self::DetachNetworkInterface
             | Self::DeleteNetworkInterface
             | Self::CreateTags
-            | Self::DeleteTags => true,
+            | Self::DeleteTags
+            | Self::CreateRoute
+            | Self::ReplaceRoute
+            | Self::DeleteRoute => true,
         }
     }
 }
@@ -125,6 +139,8 @@ pub trait Ec2: Send + Sync + 'static {
     fn subnets<'a>(&'a self, vpc: &'a VpcId) -> Answer<'a, Vec<Subnet>>;
     /// The security groups of a network.
     fn groups<'a>(&'a self, vpc: &'a VpcId) -> Answer<'a, Vec<Group>>;
+    /// The route tables of a network.
+    fn route_tables<'a>(&'a self, vpc: &'a VpcId) -> Answer<'a, Vec<RouteTable>>;
     /// The limits of instance types.
     fn instance_types<'a>(&'a self, names: &'a [String]) -> Answer<'a, Vec<InstanceType>>;
     /// Creates an interface, with its tags; the same token gives the same interface.
@@ -141,4 +157,6 @@ pub trait Ec2: Send + Sync + 'static {
     fn detach<'a>(&'a self, attachment: &'a AttachmentId, force: bool) -> Answer<'a, ()>;
     /// Deletes an interface that is attached to nothing.
     fn delete<'a>(&'a self, eni: &'a EniId) -> Answer<'a, ()>;
+    /// Changes one route.
+    fn route<'a>(&'a self, change: &'a RouteChange) -> Answer<'a, ()>;
 }

@@ -30,6 +30,7 @@ const fn quota(call: Call) -> Quota {
         Call::DescribeInstances
         | Call::DescribeInstanceTypes
         | Call::DescribeNetworkInterfaces
+        | Call::DescribeRouteTables
         | Call::DescribeSecurityGroups
         | Call::DescribeSubnets => Quota {
             burst: 100.0,
@@ -46,7 +47,11 @@ const fn quota(call: Call) -> Quota {
             refill: 10.0,
         },
         // Not in EC2's list, so they have the size of any action that changes something.
-        Call::AttachNetworkInterface | Call::DetachNetworkInterface => Quota {
+        Call::AttachNetworkInterface
+        | Call::DetachNetworkInterface
+        | Call::CreateRoute
+        | Call::ReplaceRoute
+        | Call::DeleteRoute => Quota {
             burst: 50.0,
             refill: 5.0,
         },

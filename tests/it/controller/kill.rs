@@ -8,7 +8,7 @@ use std::{
 use eniway_api::{AttachmentId, EniId, VpcId};
 use eniway_ec2::{
     Answer, Change, Ec2, Eni, Group, Instance, InstanceType, Instances, Interfaces, NewAttachment,
-    NewEni, Subnet,
+    NewEni, RouteChange, RouteTable, Subnet,
 };
 use futures::future::BoxFuture;
 use kube::{Client, client::Body};
@@ -41,6 +41,12 @@ impl Ec2 for Mortal {
     }
     fn groups<'a>(&'a self, vpc: &'a VpcId) -> Answer<'a, Vec<Group>> {
         self.door.groups(vpc)
+    }
+    fn route_tables<'a>(&'a self, vpc: &'a VpcId) -> Answer<'a, Vec<RouteTable>> {
+        self.door.route_tables(vpc)
+    }
+    fn route<'a>(&'a self, change: &'a RouteChange) -> Answer<'a, ()> {
+        Box::pin(self.switch.step(self.door.route(change)))
     }
     fn instance_types<'a>(&'a self, names: &'a [String]) -> Answer<'a, Vec<InstanceType>> {
         self.door.instance_types(names)

@@ -4,12 +4,13 @@ use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 
 use ec2_sim::{
     AttachNetworkInterface, CreateNetworkInterface, EniId, Fault, GroupSpec, InstanceSpec,
-    Interface, Request, Settings, Slot, SubnetId, SubnetSpec, VpcSpec, World, WorldSpec,
+    Interface, Request, RouteTableSpec, Settings, Slot, SubnetId, SubnetSpec, VpcSpec, World,
+    WorldSpec,
 };
 use eniway_api::mark;
 use jiff::Timestamp;
 
-use super::{SUBNET_SMALL, rig::Running};
+use super::{SUBNET_SMALL, TABLE, rig::Running};
 
 fn parse<T>(id: Result<T, ec2_sim::ApiError>) -> Option<T> {
     Some(id.unwrap())
@@ -65,6 +66,12 @@ pub(super) fn world(nodes: usize, instance_type: &str, settings: Settings) -> Wo
             name: "multus".to_owned(),
             vpc: parse(ec2_sim::VpcId::parse("vpc-00000001")),
             tags: BTreeMap::new(),
+        }],
+        route_tables: vec![RouteTableSpec {
+            id: parse(ec2_sim::RouteTableId::parse(TABLE)),
+            vpc: parse(ec2_sim::VpcId::parse("vpc-00000001")),
+            tags: BTreeMap::new(),
+            gateways: [("10.99.0.0/16".parse().unwrap(), "tgw-00000001".to_owned())].into(),
         }],
         instances: instances.collect(),
         ..WorldSpec::default()

@@ -9,7 +9,7 @@ use std::{
 use eniway_api::{AttachmentId, EniId, VpcId, mark};
 use eniway_ec2::{
     Answer, Call, Change, Ec2, Eni, Error, Group, Instance, InstanceType, Instances, Interfaces,
-    NewAttachment, NewEni, Subnet,
+    NewAttachment, NewEni, RouteChange, RouteTable, Subnet,
 };
 use kube::ResourceExt as _;
 use simulation::door::Door;
@@ -165,6 +165,17 @@ impl Ec2 for Seat {
 
     fn groups<'a>(&'a self, vpc: &'a VpcId) -> Answer<'a, Vec<Group>> {
         Box::pin(self.send(Call::DescribeSecurityGroups, self.door.groups(vpc)))
+    }
+
+    fn route_tables<'a>(&'a self, vpc: &'a VpcId) -> Answer<'a, Vec<RouteTable>> {
+        Box::pin(self.send(Call::DescribeRouteTables, self.door.route_tables(vpc)))
+    }
+
+    fn route<'a>(&'a self, change: &'a RouteChange) -> Answer<'a, ()> {
+        Box::pin(async move {
+            self.leads(change.call());
+            self.send(change.call(), self.door.route(change)).await
+        })
     }
 
     fn instance_types<'a>(&'a self, names: &'a [String]) -> Answer<'a, Vec<InstanceType>> {
