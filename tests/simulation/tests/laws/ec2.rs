@@ -58,6 +58,8 @@ pub(crate) enum Sabotage {
     NoTags,
     /// A look by ID says "gone" of everything that is young.
     AbsentIsGone,
+    /// What J made is left alone.
+    NoAdoption,
 }
 
 impl Seat {
@@ -192,7 +194,7 @@ impl Ec2 for Seat {
                     new.client_token = format!("token-{}", self.weather.below(usize::MAX));
                 }
                 Some(Sabotage::NoTags) => new.tags.clear(),
-                Some(Sabotage::AbsentIsGone) | None => {}
+                Some(Sabotage::AbsentIsGone | Sabotage::NoAdoption) | None => {}
             }
             self.send(call, Ec2::create(&self.door, &new)).await
         })
