@@ -4,6 +4,7 @@ mod addresses;
 mod notice;
 mod orphans;
 mod refusal;
+mod routes;
 
 use std::time::Instant;
 
@@ -142,11 +143,18 @@ impl Controller {
     }
 
     async fn call(&self, action: &Action, on: &Target) -> Outcome {
-        if matches!(action, Action::Create { .. }) {
-            let now = self.now();
-            self.remember(&on.uid, |memory| {
+        let now = self.now();
+        match action {
+            Action::Create { .. } => self.remember(&on.uid, |memory| {
                 memory.creation = Creation::Unanswered(now);
-            });
+            }),
+            // An adoption, which gives the record an interface as a creation does.
+            Action::Tag { .. } => self.remember(&on.uid, |memory| {
+                if memory.creation == Creation::Untried {
+                    memory.creation = Creation::Unanswered(now);
+                }
+            }),
+            _ => {}
         }
         // With this, what EC2 answered says whom it served.
         let served = info_span!("for", record = on.record, node_eni = on.node_eni.name);

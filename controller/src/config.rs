@@ -98,6 +98,9 @@ pub struct Config {
         default_value = "delete"
     )]
     pub orphans: Orphans,
+    /// Whether interfaces that aws-multi-eni-controller made are taken over, as they are.
+    #[arg(long, env = "ADOPT", default_value_t = true, action = clap::ArgAction::Set)]
+    pub adopt: bool,
     /// A kubeconfig; default: the pod's service account, or KUBECONFIG.
     #[arg(long)]
     pub kubeconfig: Option<PathBuf>,
@@ -163,6 +166,7 @@ impl Config {
             throttle_fraction: 1.0,
             no_throttle: true,
             orphans: Orphans::Delete,
+            adopt: true,
             kubeconfig: None,
             timing: Timing::default(),
             wall: Timestamp::now,

@@ -44,12 +44,16 @@ pub(crate) struct Controller {
     pub(crate) leadership: Arc<watch::Sender<Leadership>>,
     /// J's controller renews its lease.
     pub(crate) other_controller: AtomicBool,
+    /// Its lease was looked for: before that nobody knows, and nothing is changed.
+    pub(crate) peer_known: AtomicBool,
     pub(crate) vpc: Mutex<Option<VpcId>>,
     pub(crate) looks: Looks,
     /// Nodes to reconcile.
     pub(crate) nodes: Queue<String>,
     /// NodeENIs whose status is due.
     pub(crate) node_enis: Queue<String>,
+    /// NodeENIs whose routes are due.
+    pub(crate) routes: Queue<String>,
     notices: mpsc::Sender<Notice>,
     cache: Mutex<Cache>,
     snapshot: RwLock<Snapshot>,
@@ -80,9 +84,11 @@ impl Controller {
             metrics,
             leadership: Arc::new(watch::Sender::new(Leadership::default())),
             other_controller: AtomicBool::new(false),
+            peer_known: AtomicBool::new(false),
             looks: Looks::new(),
             nodes: Queue::new(),
             node_enis: Queue::new(),
+            routes: Queue::new(),
             notices,
             cache: Mutex::default(),
             memories: Mutex::default(),
@@ -160,7 +166,9 @@ impl Controller {
 
     /// Whether it may change anything.
     pub(crate) fn may_act(&self) -> bool {
-        self.may_decide() && !self.other_controller.load(Ordering::Relaxed)
+        self.may_decide()
+            && self.peer_known.load(Ordering::Relaxed)
+            && !self.other_controller.load(Ordering::Relaxed)
     }
 
     /// A number from 0 to 1, so that not all come back at once.

@@ -3,6 +3,7 @@
 //! Pure: no clock, no client. What cannot be decided now (an unknown name, an instance that EC2 does
 //! not show yet) keeps the records that exist: not knowing is no reason to take anything away.
 
+mod adoption;
 mod blast;
 mod node;
 mod resolve;
@@ -23,6 +24,7 @@ use eniway_ec2::{Instance, InstanceState, Snapshot};
 use kube::ResourceExt as _;
 
 pub use self::{
+    adoption::Unclaimed,
     blast::{Fleet, Others, restrain},
     node::{Node, Provider, provider, selects},
     unwanted::Unwanted,
@@ -88,6 +90,8 @@ pub struct Desired {
     /// Records that nothing wants any more.
     pub releases: Vec<Release>,
     pub problems: Vec<Problem>,
+    /// J's interfaces on the node that nothing asks for.
+    pub unclaimed: Vec<Unclaimed>,
     /// UIDs of the NodeENIs that select the node.
     pub matching: Vec<String>,
     /// Instances that EC2 does not show yet, that are on their way to another state, or that have
@@ -112,6 +116,8 @@ pub struct Inputs<'a> {
     pub vpc: &'a VpcId,
     /// Addresses that are promised in a subnet and not yet taken.
     pub promised: &'a BTreeMap<SubnetId, u32>,
+    /// Whether J's interfaces are taken over.
+    pub adopt: bool,
 }
 
 /// What the node should have.
@@ -148,6 +154,9 @@ pub fn desired(inputs: Inputs<'_>) -> Desired {
                 policy: changed_policy(inputs, record),
             });
         }
+    }
+    if inputs.adopt {
+        adoption::report_unclaimed(&mut desired, inputs);
     }
     desired
 }
@@ -205,11 +214,14 @@ fn one_node_eni(
         }
         InstanceState::ShuttingDown | InstanceState::Terminated => return,
     }
-    if let Some(eni) = made_by_peer(inputs.snapshot, node_eni, instance) {
+    if !inputs.adopt
+        && let Some((eni, _)) = adoption::listed(inputs, node_eni, instance).next()
+    {
         return problem(
             reason::ADOPTION_REQUIRED,
             format!(
-                "{eni} on node {} was made by another controller; it is left alone",
+                "{eni} on node {} was made by another controller; it is left alone, because \
+                 controller.adopt is false",
                 node.name
             ),
         );
@@ -224,19 +236,4 @@ fn one_node_eni(
         },
     };
     place.wishes(desired, inputs);
-}
-
-/// An interface that the NodeENI's status lists, that is on the instance, and that is not ours.
-fn made_by_peer<'a>(
-    snapshot: &Snapshot,
-    node_eni: &'a NodeEni,
-    instance: &Instance,
-) -> Option<&'a eniway_api::EniId> {
-    let listed = &node_eni.status.as_ref()?.attachments;
-    listed
-        .iter()
-        .filter_map(|entry| entry.eni_id.as_ref())
-        .find(|id| {
-            snapshot.eni(id).is_none() && instance.interfaces.iter().any(|place| place.eni == **id)
-        })
 }

@@ -14,7 +14,9 @@ mod watch;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use eniway_api::{Ec2Status, NodeEni, NodeEniAttachment, NodeEniAttachmentSpec, NodeEniStatus};
+use eniway_api::{
+    Ec2Status, NodeEni, NodeEniAttachment, NodeEniAttachmentSpec, NodeEniStatus, RouteStatus,
+};
 use futures::{future::BoxFuture, stream::BoxStream};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -90,6 +92,13 @@ pub trait Kubernetes: Send + Sync + 'static {
         &'a self,
         node_eni: &'a NodeEni,
         status: &'a NodeEniStatus,
+    ) -> Answer<'a, ()>;
+    /// Writes what a NodeENI's status says of routes, beside the rest of it.
+    fn report_routes<'a>(
+        &'a self,
+        node_eni: &'a NodeEni,
+        routes: &'a [RouteStatus],
+        condition: Option<&'a Condition>,
     ) -> Answer<'a, ()>;
     /// Tells people what happened to a NodeENI's interface. Events are best effort.
     fn publish<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, ()>;

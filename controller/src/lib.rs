@@ -22,6 +22,7 @@ pub mod plan;
 mod queue;
 mod reconcile;
 pub mod rivals;
+pub mod routes;
 mod run;
 pub mod status;
 mod summary;

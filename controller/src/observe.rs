@@ -2,6 +2,7 @@
 
 mod looks;
 mod requested;
+mod tables;
 
 use std::{collections::BTreeSet, sync::PoisonError, time::Duration};
 
@@ -70,17 +71,11 @@ impl Controller {
             self.read_catalog(&vpc, true, true).await?;
         } else {
             // Subnets in one cycle and groups in another: a quiet minute has three calls at most.
-            let every = self.config.timing.catalog.as_secs_f64()
-                / self.config.timing.whole_read.as_secs_f64().max(0.001);
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "a small positive number of cycles; a cast saturates"
-            )]
-            let every = (every as u32).max(2);
+            let every = self.catalog_cycles();
             self.read_catalog(&vpc, cycle.is_multiple_of(every), cycle % every == 1)
                 .await?;
         }
+        self.read_tables_by_the_clock(&vpc, cycle).await;
         let mut snapshot = self.snapshot_mut();
         snapshot.read_all_enis(enis, begun);
         snapshot.read_all_instances(instances, begun);
@@ -93,6 +88,19 @@ impl Controller {
         }
         self.all_nodes_due();
         Ok(true)
+    }
+
+    /// How many whole reads go by between two of the catalog, at least one for each part of it.
+    fn catalog_cycles(&self) -> u32 {
+        let every = self.config.timing.catalog.as_secs_f64()
+            / self.config.timing.whole_read.as_secs_f64().max(0.001);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a small positive number of cycles; a cast saturates"
+        )]
+        let every = every as u32;
+        every.max(3)
     }
 
     async fn read_catalog(&self, vpc: &VpcId, subnets: bool, groups: bool) -> Result<(), Error> {

@@ -4,6 +4,7 @@
 //! order, and once nothing is left to do there is no action.
 
 pub(crate) mod addresses;
+mod adopt;
 mod grow;
 mod places;
 mod release;

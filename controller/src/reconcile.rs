@@ -98,6 +98,7 @@ impl Controller {
             snapshot: &snapshot,
             vpc,
             promised: &promised,
+            adopt: self.config.adopt,
         });
         // What was decided for this node is decided anew; what other nodes were told stands.
         cache.going.remove(node);
@@ -181,13 +182,19 @@ impl Controller {
                 .iter()
                 .find(|problem| problem.node_eni == uid);
             let selected = desired.matching.iter().any(|matching| matching == uid);
-            let new = (selected || problem.is_some()).then(|| {
+            let unclaimed = desired.unclaimed.iter();
+            let unclaimed: Vec<_> = unclaimed
+                .filter(|one| one.node_eni == uid)
+                .cloned()
+                .collect();
+            let new = (selected || problem.is_some() || !unclaimed.is_empty()).then(|| {
                 let wishes = desired.wishes.iter();
                 let wishes = wishes.filter(|wish| wish.spec.node_eni.uid == uid).count();
                 NodeTally {
                     selected,
                     desired: u32::try_from(wishes).unwrap_or(u32::MAX),
                     problem: problem.cloned(),
+                    unclaimed,
                 }
             });
             let nodes = tallies.entry(uid.to_owned()).or_default();

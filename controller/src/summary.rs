@@ -6,7 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use eniway_api::{AttachmentSummary, NodeEni, NodeEniRef, NodeEniStatus, conditions::reason, mark};
+use eniway_api::{
+    AttachmentSummary, EniId, NodeEni, NodeEniAttachment, NodeEniRef, NodeEniStatus,
+    conditions::{ROUTES_READY, UNCLAIMED, reason},
+    mark,
+};
 use eniway_ec2::Snapshot;
 use kube::ResourceExt as _;
 use tracing::{debug, info, warn};
@@ -62,6 +66,7 @@ impl Controller {
             written.list.remove(name);
             return None;
         };
+        self.routes.add(name.to_owned(), now);
         match self.write_summary(&node_eni, written, now).await {
             Ok(again) => again,
             Err(error) if error.is_outdated() => {
@@ -96,8 +101,15 @@ impl Controller {
             .iter()
             .any(|finalizer| finalizer == mark::FINALIZER_NODE_ENI);
         let deleting = object.metadata.deletion_timestamp.is_some();
+        let routed = object.status.as_ref();
+        let routed = routed.is_some_and(|status| status.routes.iter().any(|one| one.created));
+        if !other_controller && deleting && records.is_empty() && routed {
+            // The routes that we made go first.
+            return Ok(None);
+        }
         if !other_controller && deleting && records.is_empty() {
             if ours {
+                self.tell_left(object);
                 self.kubernetes
                     .set_node_eni_finalizer(object, false)
                     .await?;
@@ -110,7 +122,7 @@ impl Controller {
             self.kubernetes.set_node_eni_finalizer(object, true).await?;
         }
         let nodes = self.tallies().get(&uid).cloned().unwrap_or_default();
-        let foreign = foreign(object, &self.snapshot());
+        let foreign = foreign(object, &records, &self.snapshot());
         let mut status = node_eni(Situation {
             node_eni: object,
             nodes: &nodes,
@@ -119,7 +131,10 @@ impl Controller {
             foreign: &foreign,
             now: self.wall(),
         });
-        let old = object.status.clone().unwrap_or_default();
+        let mut old = object.status.clone().unwrap_or_default();
+        // What is said of routes has a writer of its own.
+        old.routes.clear();
+        old.conditions.retain(|one| one.type_ != ROUTES_READY);
         let mut again = None;
         if other_controller {
             // The list is J's while J is at work.
@@ -148,18 +163,31 @@ impl Controller {
             }
         }
         self.kubernetes.report_node_eni(object, &status).await?;
+        let reference = NodeEniRef {
+            name: name.clone(),
+            uid,
+        };
         if let Some(message) = held(&status)
             && held(&old).is_none()
         {
             self.notify(Notice {
-                node_eni: NodeEniRef {
-                    name: name.clone(),
-                    uid,
-                },
+                node_eni: reference.clone(),
                 record: None,
                 warning: true,
                 reason: reason::MASS_RELEASE_HELD,
                 action: "Release",
+                note: message.to_owned(),
+            });
+        }
+        if let Some(message) = named(&status)
+            && named(&old) != Some(message)
+        {
+            self.notify(Notice {
+                node_eni: reference.clone(),
+                record: None,
+                warning: true,
+                reason: reason::ADOPTION_REQUIRED,
+                action: "Adopt",
                 note: message.to_owned(),
             });
         }
@@ -172,21 +200,61 @@ impl Controller {
     }
 }
 
-/// Listed interfaces that are on an instance and not ours: J's, which stay listed.
-fn foreign(object: &NodeEni, snapshot: &Snapshot) -> Vec<AttachmentSummary> {
+impl Controller {
+    /// A NodeENI goes, and interfaces of J that it lists were never ours.
+    fn tell_left(&self, object: &NodeEni) {
+        let left = foreign(object, &[], &self.snapshot());
+        let ids: Vec<_> = left.iter().filter_map(|one| one.eni_id.as_ref()).collect();
+        let Some(first) = ids.first() else { return };
+        let names: Vec<_> = ids.iter().take(10).map(ToString::to_string).collect();
+        let names = names.join(", ");
+        warn!(node_eni = object.name_any(), %names, "Interfaces of nodeeni-controller are left");
+        self.notify(Notice {
+            node_eni: NodeEniRef {
+                name: object.name_any(),
+                uid: object.uid().unwrap_or_default(),
+            },
+            record: None,
+            warning: true,
+            reason: reason::ADOPTION_REQUIRED,
+            action: "Release",
+            note: format!(
+                "the NodeENI goes before these were adopted, and they stay attached: {names} ({} in \
+                 all). To remove one: aws ec2 describe-network-interfaces \
+                 --network-interface-ids {first} tells its attachment; detach and delete it",
+                ids.len()
+            ),
+        });
+    }
+}
+
+/// Listed interfaces that are on an instance and no record's: J's, which stay listed.
+fn foreign(
+    object: &NodeEni,
+    records: &[Arc<NodeEniAttachment>],
+    snapshot: &Snapshot,
+) -> Vec<AttachmentSummary> {
     let Some(status) = &object.status else {
         return Vec::new();
     };
-    status
-        .attachments
-        .iter()
+    let recorded = |id: &EniId| {
+        records.iter().any(|record| {
+            let status = record.status.as_ref();
+            let ec2 = status.and_then(|status| status.ec2.as_ref());
+            ec2.is_some_and(|ec2| ec2.eni_id.as_ref() == Some(id))
+        })
+    };
+    let there = |id: &EniId| {
+        let mut instances = snapshot.instances();
+        let on = instances.any(|one| one.interfaces.iter().any(|place| place.eni == *id));
+        let left = snapshot.eni(id).is_some_and(|eni| eni.attachment.is_none());
+        on && !left && !snapshot.is_gone(id)
+    };
+    let entries = status.attachments.iter();
+    entries
         .filter(|entry| {
-            entry.eni_id.as_ref().is_some_and(|id| {
-                snapshot.eni(id).is_none()
-                    && snapshot
-                        .instances()
-                        .any(|instance| instance.interfaces.iter().any(|place| place.eni == *id))
-            })
+            let id = entry.eni_id.as_ref();
+            id.is_some_and(|id| !recorded(id) && there(id))
         })
         .cloned()
         .collect()
@@ -197,6 +265,13 @@ fn held(status: &NodeEniStatus) -> Option<&str> {
     let mut conditions = status.conditions.iter();
     let held = conditions.find(|one| one.reason == reason::MASS_RELEASE_HELD);
     held.map(|one| one.message.as_str())
+}
+
+/// What is said of J's interfaces that nobody asks for, if there are any.
+fn named(status: &NodeEniStatus) -> Option<&str> {
+    let mut conditions = status.conditions.iter();
+    let found = conditions.find(|one| one.type_ == UNCLAIMED);
+    found.map(|one| one.message.as_str())
 }
 
 fn same_words(old: &NodeEniStatus, new: &NodeEniStatus) -> bool {

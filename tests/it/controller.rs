@@ -1,6 +1,7 @@
 //! The whole controller against a real API server and the simulated EC2. Needs root.
 
 mod addresses;
+mod adoption;
 mod blast;
 mod drift;
 mod faults;
@@ -16,6 +17,7 @@ mod placement;
 mod process;
 mod refusals;
 mod rig;
+mod routes;
 mod switch;
 mod world;
 
@@ -23,6 +25,9 @@ const SUBNET_A: &str = "subnet-0000000a";
 const SUBNET_B: &str = "subnet-0000000b";
 /// In node1's zone, with eleven addresses.
 const SUBNET_SMALL: &str = "subnet-0000000e";
+
+/// A route table, in which `10.99.0.0/16` leads to a gateway.
+const TABLE: &str = "rtb-0000000a";
 
 fn spec(subnets: &[&str]) -> serde_json::Value {
     serde_json::json!({

@@ -136,6 +136,10 @@ pub struct NodeEniAttachmentSpec {
     /// IPv6 addresses and prefixes. Absent: they are never changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ipv6: Option<Ipv6Wish>,
+    /// An interface that aws-multi-eni-controller made and attached: it becomes this record's, as it
+    /// is, and none is created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopt: Option<EniId>,
     /// Bytes, without the Ethernet header. Absent: as the driver sets it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,

@@ -7,6 +7,10 @@ use schemars::{JsonSchema as _, Schema, SchemaGenerator};
 pub const READY: &str = "Ready";
 /// The type of the condition that answers a wish for DPDK.
 pub const DPDK: &str = "DPDK";
+/// The type of the condition that tells of the VPC's routes.
+pub const ROUTES_READY: &str = "RoutesReady";
+/// The type of the condition that names interfaces of J which nobody asks for any more.
+pub const UNCLAIMED: &str = "UnclaimedInterfaces";
 
 /// Reasons of conditions. What a user can do about each is in the condition's message.
 pub mod reason {
@@ -26,8 +30,18 @@ pub mod reason {
     pub const DPDK_NOT_AVAILABLE: &str = "DPDKNotAvailable";
     /// J's controller runs in this cluster: eniway does nothing.
     pub const OTHER_CONTROLLER_ACTIVE: &str = "OtherControllerActive";
-    /// J made an attachment here; eniway does not touch it.
+    /// J made an interface here, which eniway does not take over as things are.
     pub const ADOPTION_REQUIRED: &str = "AdoptionRequired";
+    /// A route leads to an interface of ours that forwards nothing.
+    pub const ROUTE_BLACKHOLE: &str = "RouteBlackhole";
+    /// A route that was asked for leads to something that is not ours; it is left alone.
+    pub const ROUTE_FOREIGN: &str = "RouteForeign";
+    /// No such route table in the cluster's VPC.
+    pub const ROUTE_TABLE_NOT_FOUND: &str = "RouteTableNotFound";
+    /// No interface of the NodeENI is ready to take a route.
+    pub const NO_READY_INTERFACE: &str = "NoReadyInterface";
+    /// Routes lead to interfaces whose source/destination check drops what they bring.
+    pub const SOURCE_DEST_CHECK_ON: &str = "SourceDestCheckOn";
     /// No such subnet in the cluster's VPC.
     pub const SUBNET_NOT_FOUND: &str = "SubnetNotFound";
     /// More than one subnet bears the name.

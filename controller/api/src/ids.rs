@@ -81,6 +81,11 @@ id!(
 );
 
 id!(
+    /// A route table, `rtb-…`.
+    RouteTableId,
+    "^rtb-[0-9a-f]{8,17}$"
+);
+id!(
     /// A network (VPC), `vpc-…`.
     VpcId,
     "^vpc-[0-9a-f]{8,17}$"

@@ -32,6 +32,11 @@ pub mod node_eni;
     unreachable_pub,
     reason = "KubeSchema repeats the struct inside a function"
 )]
+pub mod routes;
+#[expect(
+    unreachable_pub,
+    reason = "KubeSchema repeats the struct inside a function"
+)]
 pub mod selector;
 
 pub use addressing::{AddressKind, Asked, Assigning, Ipv4Wish, Ipv6Wish};
@@ -40,10 +45,14 @@ pub use attachment::{
     NodeEniRef, NodePhase, NodeStatus, XdpStatus,
 };
 pub use data_path::{DataPath, Enforcement, XdpMode, XdpPolicy};
-pub use ids::{AttachmentId, DeviceIndex, EniId, GroupId, InstanceId, MacAddress, SubnetId, VpcId};
+pub use ids::{
+    AttachmentId, DeviceIndex, EniId, GroupId, InstanceId, MacAddress, RouteTableId, SubnetId,
+    VpcId,
+};
 pub use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 pub use node_eni::{
     AttachmentSummary, DeletionPolicy, NodeEni, NodeEniSpec, NodeEniStatus, SubnetPolicy,
     UpdatePolicy,
 };
+pub use routes::{RouteStatus, VpcRoute};
 pub use selector::{LabelValue, NodeSelectorExpression, SelectorOperator, TagSelector};

@@ -33,6 +33,8 @@ pub mod peer {
     pub const MANAGED_BY: &str = "nodeeni-controller";
     /// The lease of J's controller: while it is renewed, eniway does nothing.
     pub const LEASE: &str = "nodeeni-controller-leader-election";
+    /// The Deployment of J's controller.
+    pub const DEPLOYMENT: &str = "eni-controller";
     /// The namespace in which J's chart puts its controller.
     pub const NAMESPACE: &str = "eni-controller-system";
 }
@@ -68,6 +70,8 @@ pub const ANNOTATION_CONFIRM_RELEASE: &str = "eniway.io/confirm-release";
 
 /// Field manager of the controller.
 pub const CONTROLLER: &str = "eniway-controller";
+/// Field manager of the controller for what it says of routes, which another task writes.
+pub const CONTROLLER_ROUTES: &str = "eniway-controller-routes";
 /// Field manager of the agents.
 pub const AGENT: &str = "eniway-agent";
 /// The controllers' lease, in their own namespace.

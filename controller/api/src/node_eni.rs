@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AttachmentId, DataPath, DeviceIndex, EniId, GroupId, InstanceId, Ipv4Wish, Ipv6Wish,
-    NodeSelectorExpression, SubnetId, TagSelector, conditions::list_map,
+    NodeSelectorExpression, RouteStatus, SubnetId, TagSelector, VpcRoute, conditions::list_map,
 };
 
 /// Network interfaces for the nodes that a label selector matches.
@@ -181,6 +181,11 @@ pub struct NodeEniSpec {
     /// The XDP and TC programs. Absent: no XDP, the check runs on TC and only counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_path: Option<DataPath>,
+    /// Routes of the VPC that are kept pointing at a ready interface of this NodeENI. One that leads
+    /// elsewhere is never touched. To forward packets, `sourceDestCheck` must be false.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("maxItems" = 32, "x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["routeTableID", "destination"]))]
+    pub routes: Vec<VpcRoute>,
 
     /// Give the interface to DPDK (vfio-pci) instead of the kernel.
     #[serde(
@@ -278,6 +283,10 @@ pub struct NodeEniStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub attachments: Vec<AttachmentSummary>,
+    /// Routes of the VPC that lead to the interfaces, or led there last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub routes: Vec<RouteStatus>,
     /// Whether there are more attachments than the list holds.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub attachments_truncated: bool,

@@ -4,6 +4,7 @@ mod addresses;
 mod change;
 mod parse;
 mod read;
+mod routes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +18,7 @@ use ipnet::IpNet;
 
 use crate::{
     Answer, Call, Change, Ec2, Eni, Error, Group, Instance, InstanceType, Instances, Interfaces,
-    NewAttachment, NewEni, Subnet,
+    NewAttachment, NewEni, RouteChange, RouteTable, Subnet,
 };
 
 /// EC2 itself.
@@ -76,6 +77,10 @@ impl Ec2 for Aws {
         Box::pin(self.groups(vpc))
     }
 
+    fn route_tables<'a>(&'a self, vpc: &'a VpcId) -> Answer<'a, Vec<RouteTable>> {
+        Box::pin(self.route_tables(vpc))
+    }
+
     fn instance_types<'a>(&'a self, names: &'a [String]) -> Answer<'a, Vec<InstanceType>> {
         Box::pin(self.instance_types(names))
     }
@@ -114,6 +119,10 @@ impl Ec2 for Aws {
 
     fn delete<'a>(&'a self, eni: &'a EniId) -> Answer<'a, ()> {
         Box::pin(self.delete(eni))
+    }
+
+    fn route<'a>(&'a self, change: &'a RouteChange) -> Answer<'a, ()> {
+        Box::pin(self.route(change))
     }
 }
 

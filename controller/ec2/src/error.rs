@@ -143,6 +143,7 @@ fn of_code(call: Call, code: &str, message: &str) -> Verdict {
             Call::DescribeInstances
             | Call::DescribeInstanceTypes
             | Call::DescribeNetworkInterfaces
+            | Call::DescribeRouteTables
             | Call::DescribeSecurityGroups
             | Call::DescribeSubnets
             | Call::CreateNetworkInterface
@@ -153,15 +154,24 @@ fn of_code(call: Call, code: &str, message: &str) -> Verdict {
             | Call::AssignPrivateIpAddresses
             | Call::UnassignPrivateIpAddresses
             | Call::AssignIpv6Addresses
-            | Call::UnassignIpv6Addresses => Verdict::Replan,
+            | Call::UnassignIpv6Addresses
+            | Call::CreateRoute
+            | Call::ReplaceRoute
+            | Call::DeleteRoute => Verdict::Replan,
         },
         "InvalidInstanceID.NotFound" => Verdict::Replan,
+
+        // Somebody else changed the route table.
+        "InvalidRoute.NotFound" if call == Call::DeleteRoute => Verdict::AlreadyDone,
+        "InvalidRoute.NotFound" | "RouteAlreadyExists" => Verdict::Replan,
+        "InvalidParameterValue" if says("no route defined") => Verdict::Replan,
 
         "UnauthorizedOperation"
         | "AuthFailure"
         | "OptInRequired"
         | "PendingVerification"
         | "NetworkInterfaceLimitExceeded"
+        | "RouteLimitExceeded"
         | "OperationNotPermitted"
         | "InvalidClientTokenId"
         | "SignatureDoesNotMatch"

@@ -10,6 +10,7 @@ pub mod error;
 pub mod instance_types;
 pub mod model;
 pub mod paced;
+pub mod routes;
 pub mod snapshot;
 pub mod throttle;
 
@@ -26,6 +27,7 @@ pub use crate::{
         NewAttachment, NewEni, Occupied, Subnet,
     },
     paced::{Observer, Paced},
+    routes::{Route, RouteChange, RouteDeed, RouteTable, RouteTarget},
     snapshot::Snapshot,
     throttle::Throttle,
 };
@@ -36,6 +38,7 @@ pub enum Call {
     DescribeInstances,
     DescribeInstanceTypes,
     DescribeNetworkInterfaces,
+    DescribeRouteTables,
     DescribeSecurityGroups,
     DescribeSubnets,
     CreateNetworkInterface,
@@ -49,14 +52,18 @@ pub enum Call {
     UnassignPrivateIpAddresses,
     AssignIpv6Addresses,
     UnassignIpv6Addresses,
+    CreateRoute,
+    ReplaceRoute,
+    DeleteRoute,
 }
 
 impl Call {
     /// Every action, in no order that means anything.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 20] = [
         Self::DescribeInstances,
         Self::DescribeInstanceTypes,
         Self::DescribeNetworkInterfaces,
+        Self::DescribeRouteTables,
         Self::DescribeSecurityGroups,
         Self::DescribeSubnets,
         Self::CreateNetworkInterface,
@@ -70,6 +77,9 @@ impl Call {
         Self::UnassignPrivateIpAddresses,
         Self::AssignIpv6Addresses,
         Self::UnassignIpv6Addresses,
+        Self::CreateRoute,
+        Self::ReplaceRoute,
+        Self::DeleteRoute,
     ];
 
     /// The call that gives an interface what is asked for, which is of one family.
@@ -98,6 +108,7 @@ impl Call {
             Self::DescribeInstances
             | Self::DescribeInstanceTypes
             | Self::DescribeNetworkInterfaces
+            | Self::DescribeRouteTables
             | Self::DescribeSecurityGroups
             | Self::DescribeSubnets => false,
             Self::CreateNetworkInterface
@@ -110,7 +121,10 @@ impl Call {
             | Self::AssignPrivateIpAddresses
             | Self::UnassignPrivateIpAddresses
             | Self::AssignIpv6Addresses
-            | Self::UnassignIpv6Addresses => true,
+            | Self::UnassignIpv6Addresses
+            | Self::CreateRoute
+            | Self::ReplaceRoute
+            | Self::DeleteRoute => true,
         }
     }
 }
@@ -157,6 +171,8 @@ pub trait Ec2: Send + Sync + 'static {
     fn subnets<'a>(&'a self, vpc: &'a VpcId) -> Answer<'a, Vec<Subnet>>;
     /// The security groups of a network.
     fn groups<'a>(&'a self, vpc: &'a VpcId) -> Answer<'a, Vec<Group>>;
+    /// The route tables of a network.
+    fn route_tables<'a>(&'a self, vpc: &'a VpcId) -> Answer<'a, Vec<RouteTable>>;
     /// The limits of instance types.
     fn instance_types<'a>(&'a self, names: &'a [String]) -> Answer<'a, Vec<InstanceType>>;
     /// Creates an interface, with its tags; the same token gives the same interface.
@@ -178,4 +194,6 @@ pub trait Ec2: Send + Sync + 'static {
     fn detach<'a>(&'a self, attachment: &'a AttachmentId, force: bool) -> Answer<'a, ()>;
     /// Deletes an interface that is attached to nothing.
     fn delete<'a>(&'a self, eni: &'a EniId) -> Answer<'a, ()>;
+    /// Changes one route.
+    fn route<'a>(&'a self, change: &'a RouteChange) -> Answer<'a, ()>;
 }

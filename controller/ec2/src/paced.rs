@@ -12,7 +12,7 @@ use tracing::{debug, info, warn};
 
 use crate::{
     Answer, Call, Change, Ec2, Eni, Error, Group, Instance, InstanceType, Instances, Interfaces,
-    NewAttachment, NewEni, Subnet, Throttle, Verdict,
+    NewAttachment, NewEni, RouteChange, RouteTable, Subnet, Throttle, Verdict,
 };
 
 /// How long a call that changes something may take. It is made once: with the 20 seconds for which
@@ -124,6 +124,10 @@ impl<E: Ec2> Ec2 for Paced<E> {
         Box::pin(self.read(Call::DescribeSecurityGroups, || self.inner.groups(vpc)))
     }
 
+    fn route_tables<'a>(&'a self, vpc: &'a VpcId) -> Answer<'a, Vec<RouteTable>> {
+        Box::pin(self.read(Call::DescribeRouteTables, || self.inner.route_tables(vpc)))
+    }
+
     fn instance_types<'a>(&'a self, names: &'a [String]) -> Answer<'a, Vec<InstanceType>> {
         Box::pin(self.read(Call::DescribeInstanceTypes, || {
             self.inner.instance_types(names)
@@ -177,5 +181,9 @@ impl<E: Ec2> Ec2 for Paced<E> {
     fn delete<'a>(&'a self, eni: &'a EniId) -> Answer<'a, ()> {
         let answer = self.inner.delete(eni);
         Box::pin(self.once(Call::DeleteNetworkInterface, MUTATION_DEADLINE, answer))
+    }
+    fn route<'a>(&'a self, change: &'a RouteChange) -> Answer<'a, ()> {
+        let answer = self.inner.route(change);
+        Box::pin(self.once(change.call(), MUTATION_DEADLINE, answer))
     }
 }

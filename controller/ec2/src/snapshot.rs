@@ -15,7 +15,7 @@ use eniway_api::{AttachmentId, EniId, InstanceId, SubnetId};
 
 use crate::{
     Attachment, AttachmentState, Change, Eni, Group, Instance, InstanceType, NewAttachment,
-    Occupied, Subnet, instance_types,
+    Occupied, Route, RouteChange, RouteDeed, RouteTable, RouteTarget, Subnet, instance_types,
 };
 
 /// EC2 as far as it is known.
@@ -41,6 +41,8 @@ pub struct Snapshot {
     /// As EC2 told them.
     pub types: BTreeMap<String, InstanceType>,
     lately: addresses::Lately,
+    /// The route tables of the network, once they were read.
+    pub tables: Option<Vec<RouteTable>>,
 }
 
 #[derive(Clone, Debug)]
@@ -69,6 +71,7 @@ impl Snapshot {
             groups: Vec::new(),
             types: BTreeMap::new(),
             lately: addresses::Lately::default(),
+            tables: None,
         }
     }
 
@@ -272,6 +275,24 @@ impl Snapshot {
         if let Some(mut eni) = self.eni(eni).cloned() {
             eni.tags.retain(|key, _| !keys.contains(key));
             self.insert(eni, Some(now));
+        }
+    }
+
+    /// EC2 answered a change of a route.
+    pub fn routed(&mut self, change: &RouteChange) {
+        let mut tables = self.tables.iter_mut().flatten();
+        let Some(table) = tables.find(|table| table.id == change.table) else {
+            return;
+        };
+        table
+            .routes
+            .retain(|route| route.destination != change.destination);
+        if let RouteDeed::Create(eni) | RouteDeed::Replace(eni) = &change.deed {
+            table.routes.push(Route {
+                destination: change.destination,
+                target: RouteTarget::Interface(eni.clone()),
+                blackhole: false,
+            });
         }
     }
 

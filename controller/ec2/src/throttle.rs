@@ -30,6 +30,7 @@ const fn quota(call: Call) -> Quota {
         Call::DescribeInstances
         | Call::DescribeInstanceTypes
         | Call::DescribeNetworkInterfaces
+        | Call::DescribeRouteTables
         | Call::DescribeSecurityGroups
         | Call::DescribeSubnets => Quota {
             burst: 100.0,
@@ -54,7 +55,10 @@ const fn quota(call: Call) -> Quota {
         // Not in EC2's list, so they have the size of any action that changes something.
         Call::AttachNetworkInterface
         | Call::DetachNetworkInterface
-        | Call::UnassignIpv6Addresses => Quota {
+        | Call::UnassignIpv6Addresses
+        | Call::CreateRoute
+        | Call::ReplaceRoute
+        | Call::DeleteRoute => Quota {
             burst: 50.0,
             refill: 5.0,
         },

@@ -93,7 +93,7 @@ impl Controller {
 }
 
 /// The reason of a condition for a refusal.
-fn why(verdict: Verdict, error: &Ec2Error) -> &'static str {
+pub(super) fn why(verdict: Verdict, error: &Ec2Error) -> &'static str {
     match (verdict, error.code().unwrap_or_default()) {
         (_, "AttachmentLimitExceeded") => reason::INSTANCE_LIMIT_REACHED,
         (_, "InsufficientFreeAddressesInSubnet" | "InsufficientCidrBlocks") => reason::SUBNET_FULL,

@@ -50,6 +50,7 @@ impl Place<'_> {
             former_tags: BTreeSet::new(),
             ipv4: said.ipv4.as_ref().map(|ipv4| here(ipv4, subnet)),
             ipv6: said.ipv6.clone(),
+            adopt: None,
             mtu: said.mtu.filter(|mtu| *mtu != 0),
             data_path: said.data_path.clone(),
             dpdk: dpdk(said),

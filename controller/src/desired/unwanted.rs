@@ -154,7 +154,7 @@ fn replaced(inputs: Inputs<'_>, record: &NodeEniAttachment, wish: &Wish) -> Opti
 }
 
 /// Whether the problem is known for good: what the NodeENI names is not for this node.
-fn is_decision(problem: &Problem) -> bool {
+pub(super) fn is_decision(problem: &Problem) -> bool {
     matches!(
         problem.reason,
         reason::SUBNET_IN_OTHER_ZONE | reason::NO_SUBNET_IN_ZONE | reason::ADDRESS_OUTSIDE_SUBNETS

@@ -67,10 +67,9 @@ impl Place<'_> {
                 ));
                 continue;
             }
-            desired.wishes.push(Wish {
-                record,
-                spec: self.spec(subnet, position, &groups.found),
-            });
+            let mut spec = self.spec(subnet, position, &groups.found);
+            spec.adopt = self.adopts(inputs, &record, &subnet.id);
+            desired.wishes.push(Wish { record, spec });
         }
         problems.extend(stray);
         self.report(desired, problems);
@@ -88,7 +87,8 @@ impl Place<'_> {
         Some((reason::ADDRESS_OUTSIDE_SUBNETS, message, false))
     }
 
-    /// The subnet of the node's zone with the most free addresses; a live record's stays.
+    /// The subnet of the node's zone with the most free addresses; a live record's stays, and that of
+    /// an interface which J made.
     fn match_zone<'s>(
         &self,
         inputs: Inputs<'_>,
@@ -112,8 +112,10 @@ impl Place<'_> {
             let promised = inputs.promised.get(&subnet.id).copied().unwrap_or(0);
             subnet.free_addresses.saturating_sub(promised)
         };
+        let theirs = || here().find(|(_, subnet)| self.listed_in(inputs, &subnet.id).is_some());
         // Of equals the first in the list: `max_by_key` would take the last.
         recorded
+            .or_else(theirs)
             .or_else(|| here().min_by_key(|(position, subnet)| (Reverse(free(subnet)), *position)))
     }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use eniway_api::{
-    Ec2Status, NodeEni, NodeEniAttachment, NodeEniAttachmentSpec, NodeEniStatus, mark,
+    Ec2Status, NodeEni, NodeEniAttachment, NodeEniAttachmentSpec, NodeEniStatus, RouteStatus, mark,
 };
 use futures::{StreamExt as _, future::BoxFuture};
 use jiff::Timestamp;
@@ -148,6 +148,15 @@ impl Kubernetes for ApiServer {
         status: &'a NodeEniStatus,
     ) -> Answer<'a, ()> {
         in_time(Self::report_node_eni(self, node_eni, status))
+    }
+
+    fn report_routes<'a>(
+        &'a self,
+        node_eni: &'a NodeEni,
+        routes: &'a [RouteStatus],
+        condition: Option<&'a Condition>,
+    ) -> Answer<'a, ()> {
+        in_time(Self::report_routes(self, node_eni, routes, condition))
     }
 
     fn publish<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, ()> {

@@ -1,6 +1,7 @@
 //! Writes of NodeENIs.
 
-use eniway_api::{NodeEni, NodeEniStatus, mark};
+use eniway_api::{NodeEni, NodeEniStatus, RouteStatus, mark};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{
     Resource as _, ResourceExt as _,
     api::{Patch, PatchParams},
@@ -54,6 +55,34 @@ impl ApiServer {
         });
         self.node_enis
             .patch_status(&name, &ours(), &Patch::Apply(&body))
+            .await
+            .map_err(|source| Error::NodeEniStatus { name, source })?;
+        Ok(())
+    }
+    /// Writes what a NodeENI's status says of routes; another manager owns the rest of it.
+    pub(super) async fn report_routes(
+        &self,
+        node_eni: &NodeEni,
+        routes: &[RouteStatus],
+        condition: Option<&Condition>,
+    ) -> Result<(), Error> {
+        let name = node_eni.name_any();
+        let mut status = serde_json::Map::new();
+        if !routes.is_empty() {
+            status.insert("routes".to_owned(), json!(routes));
+        }
+        if let Some(condition) = condition {
+            status.insert("conditions".to_owned(), json!([condition]));
+        }
+        let body = json!({
+            "apiVersion": NodeEni::api_version(&()),
+            "kind": NodeEni::kind(&()),
+            "metadata": {"name": name, "uid": node_eni.uid()},
+            "status": status,
+        });
+        let params = PatchParams::apply(mark::CONTROLLER_ROUTES).force();
+        self.node_enis
+            .patch_status(&name, &params, &Patch::Apply(&body))
             .await
             .map_err(|source| Error::NodeEniStatus { name, source })?;
         Ok(())

@@ -6,7 +6,7 @@ use eniway_ec2::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::{Cluster, Note, Planner, chosen, progressing, recorded, tags, uid};
+use super::{Cluster, Note, Planner, adopt, chosen, progressing, recorded, tags, uid};
 use crate::{
     action::{Action, Look, Target},
     memory::{Creation, Memory},
@@ -50,6 +50,11 @@ impl<'a> Planner<'a> {
         on: &Target,
     ) -> Option<Note> {
         let snapshot = self.observed.snapshot;
+        if let Some(id) = adopt::adoptee(record)
+            && !snapshot.is_gone(id)
+        {
+            return self.adopt(record, id, memory, on);
+        }
         let answered = match &memory.creation {
             Creation::Answered(id) => Some(id),
             Creation::Unknown | Creation::Untried | Creation::Unanswered(_) => None,

@@ -1,12 +1,12 @@
 //! Watches whether J's controller is at work: then ours changes nothing.
 
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use eniway_api::mark;
 use tracing::{info, warn};
 
 use super::Error;
-use crate::{apply::Chain, controller::Controller, desired::Declared, kubernetes::age};
+use crate::{apply::Chain, controller::Controller, kubernetes::age};
 
 /// Looks whether J's controller is at work. Its lease is read, never written.
 pub(super) async fn watch_peer(controller: &Controller) -> Result<(), Error> {
@@ -17,6 +17,7 @@ pub(super) async fn watch_peer(controller: &Controller) -> Result<(), Error> {
     }
     loop {
         let mut active = false;
+        let mut known = true;
         for namespace in &namespaces {
             match controller
                 .kubernetes
@@ -31,24 +32,31 @@ pub(super) async fn watch_peer(controller: &Controller) -> Result<(), Error> {
                     active |= fresh && lease.holder.is_some();
                 }
                 Ok(None) => {}
-                Err(error) => warn!(error = %Chain(&error), "Lease was not read"),
-            }
-        }
-        if controller.other_controller.swap(active, Ordering::Relaxed) != active {
-            if active {
-                warn!("nodeeni-controller is at work in this cluster: eniway changes nothing");
-            } else {
-                info!("nodeeni-controller is not at work any more");
-            }
-            let node_enis: Vec<_> = controller.cache().node_enis.values().cloned().collect();
-            for declared in &node_enis {
-                if let Declared::Readable(node_eni) = declared {
-                    let name = node_eni.metadata.name.clone().unwrap_or_default();
-                    controller.node_enis.add(name, controller.now());
+                Err(error) => {
+                    warn!(error = %Chain(&error), "Lease was not read");
+                    known = false;
                 }
             }
-            controller.all_nodes_due();
         }
-        tokio::time::sleep(controller.config.timing.peer).await;
+        // What cannot be read says nothing: what was known before stands.
+        if active || known {
+            learn(controller, active);
+        }
+        let pause = controller.config.timing.peer;
+        let soon = Duration::from_secs(1).min(pause);
+        tokio::time::sleep(if known { pause } else { soon }).await;
+    }
+}
+
+fn learn(controller: &Controller, active: bool) {
+    let new = !controller.peer_known.swap(true, Ordering::Relaxed);
+    let changed = controller.other_controller.swap(active, Ordering::Relaxed) != active;
+    if changed && active {
+        warn!("nodeeni-controller is at work in this cluster: eniway changes nothing");
+    } else if changed {
+        info!("nodeeni-controller is not at work any more");
+    }
+    if changed || new {
+        controller.all_nodes_due();
     }
 }

@@ -57,6 +57,11 @@ pub(super) fn spawn(
         Err(Error::Ended)
     });
     let c = Arc::clone(controller);
+    background.spawn(async move {
+        c.keep_routes().await;
+        Err(Error::Ended)
+    });
+    let c = Arc::clone(controller);
     background.spawn(async move { watch_peer(&c).await });
     let kubernetes = Arc::clone(&controller.kubernetes);
     background.spawn(async move {

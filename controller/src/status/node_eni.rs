@@ -4,13 +4,14 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use eniway_api::{
     AttachmentSummary, Ec2State, NodeEni, NodeEniAttachment, NodeEniStatus, NodePhase,
-    conditions::{DPDK, READY, reason},
+    conditions::{DPDK, READY, UNCLAIMED, reason},
+    mark,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::condition;
-use crate::desired::Problem;
+use crate::desired::{Problem, Unclaimed};
 
 /// How many attachments the list holds; etcd takes about 5,000 and every change rewrites all.
 const LISTED: usize = 1000;
@@ -22,6 +23,8 @@ pub struct NodeTally {
     pub selected: bool,
     pub desired: u32,
     pub problem: Option<Problem>,
+    /// J's interfaces there that nothing asks for.
+    pub unclaimed: Vec<Unclaimed>,
 }
 
 /// What a NodeENI's status is made of.
@@ -97,8 +100,17 @@ pub fn node_eni(situation: Situation<'_>) -> NodeEniStatus {
         situation.now,
     ));
     status.conditions.extend(dpdk(situation, old_conditions));
+    let unclaimed = unclaimed(situation, old_conditions);
+    status.conditions.extend(unclaimed);
     let mut all: Vec<_> = situation.foreign.to_vec();
-    let mut records: Vec<_> = situation.records.iter().collect();
+    // One that is being adopted stays listed as J left it until it is ours.
+    let waits = |record: &NodeEniAttachment| {
+        let adopt = record.spec.adopt.as_ref();
+        let mut listed = situation.foreign.iter();
+        adopt.is_some() && listed.any(|entry| entry.eni_id.as_ref() == adopt)
+    };
+    let records = situation.records.iter();
+    let mut records: Vec<_> = records.filter(|record| !waits(record)).collect();
     records.sort_by_key(|record| (record.spec.node_name.clone(), record.spec.position));
     let old_list = old
         .map(|old| old.attachments.as_slice())
@@ -108,8 +120,10 @@ pub fn node_eni(situation: Situation<'_>) -> NodeEniStatus {
             .into_iter()
             .map(|record| entry(record, old_list, situation.now)),
     );
-    status.attachments_truncated = all.len() > LISTED;
-    all.truncate(LISTED);
+    // J's are never cut off: the list is all that tells of them.
+    let listed = LISTED.max(situation.foreign.len());
+    status.attachments_truncated = all.len() > listed;
+    all.truncate(listed);
     status.attachments = all;
     status
 }
@@ -124,9 +138,13 @@ fn summary(situation: Situation<'_>, counts: &NodeEniStatus) -> (bool, &'static 
         );
     }
     if situation.other_controller {
-        let text = "nodeeni-controller renews its lease in this cluster: eniway changes nothing \
-                    until it is uninstalled";
-        return (false, reason::OTHER_CONTROLLER_ACTIVE, text.to_owned());
+        let text = format!(
+            "nodeeni-controller renews its lease in this cluster: eniway changes nothing until it \
+             is stopped, as by kubectl -n {} scale deployment {} --replicas=0",
+            mark::peer::NAMESPACE,
+            mark::peer::DEPLOYMENT
+        );
+        return (false, reason::OTHER_CONTROLLER_ACTIVE, text);
     }
     let problems = || {
         let nodes = situation.nodes.values();
@@ -190,6 +208,7 @@ fn known(text: &str) -> &'static str {
         reason::ADDRESS_TAKEN,
         reason::ADDRESS_LIMIT_REACHED,
         reason::IN_USE,
+        reason::ADOPTION_REQUIRED,
         reason::SUBNET_NOT_FOUND,
         reason::SECURITY_GROUP_NOT_FOUND,
         reason::SUBNET_IN_OTHER_ZONE,
@@ -220,6 +239,38 @@ fn dpdk(situation: Situation<'_>, old: &[Condition]) -> Option<Condition> {
             situation.now,
         )
     })
+}
+
+/// J's interfaces that nobody asks for any more, by name, and how to remove them.
+fn unclaimed(situation: Situation<'_>, old: &[Condition]) -> Option<Condition> {
+    /// More would not fit into an event.
+    const NAMED: usize = 5;
+    let nodes = situation.nodes.values();
+    let all: Vec<_> = nodes.flat_map(|node| &node.unclaimed).collect();
+    if situation.other_controller || all.is_empty() {
+        return None;
+    }
+    let named: Vec<_> = all.iter().take(NAMED).map(ToString::to_string).collect();
+    let more = match all.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let message = format!(
+        "nodeeni-controller made {}{more}, and nothing asks for them now; they are left alone. To \
+         remove one: aws ec2 detach-network-interface --attachment-id <its attachmentID in \
+         status.attachments>, then aws ec2 delete-network-interface --network-interface-id {}",
+        named.join(", "),
+        all[0].eni
+    );
+    Some(condition(
+        old,
+        UNCLAIMED,
+        true,
+        reason::ADOPTION_REQUIRED,
+        message,
+        situation.node_eni.metadata.generation,
+        situation.now,
+    ))
 }
 
 fn entry(

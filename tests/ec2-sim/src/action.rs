@@ -8,8 +8,10 @@ mod delete_networks;
 mod describe_instances;
 mod describe_interfaces;
 mod describe_networks;
+mod describe_routes;
 mod instances;
 mod launch;
+mod routes;
 mod tags;
 
 use jiff::Timestamp;
@@ -34,6 +36,10 @@ impl World {
             "DescribeInstanceTypes" => self.describe_instance_types(request),
             "DescribeSubnets" => self.describe_subnets(request),
             "DescribeSecurityGroups" => self.describe_security_groups(request),
+            "DescribeRouteTables" => self.describe_route_tables(request),
+            "CreateRoute" => self.create_route(request, now),
+            "ReplaceRoute" => self.replace_route(request, now),
+            "DeleteRoute" => self.delete_route(request, now),
             "DescribeVpcs" => self.describe_vpcs(request),
             "DescribeNetworkInterfaces" => self.describe_network_interfaces(request),
             "DescribeNetworkInterfaceAttribute" => {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::ids::{AttachmentId, EniId, GroupId, InstanceId, SubnetId, VpcId};
+use crate::ids::{AttachmentId, EniId, GroupId, InstanceId, RouteTableId, SubnetId, VpcId};
 
 /// A refusal by the EC2 API.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -128,5 +128,12 @@ pub(crate) fn no_group(id: &GroupId) -> ApiError {
     api(
         "InvalidGroup.NotFound",
         format!("The security group '{id}' does not exist"),
+    )
+}
+
+pub(crate) fn no_route_table(id: &RouteTableId) -> ApiError {
+    api(
+        "InvalidRouteTableID.NotFound",
+        format!("The routeTable ID '{id}' does not exist"),
     )
 }

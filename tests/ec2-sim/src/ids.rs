@@ -59,6 +59,8 @@ ids! {
     VpcId, "vpc", "InvalidVpcID.Malformed";
     /// A security group, `sg-…`.
     GroupId, "sg", "InvalidGroupId.Malformed";
+    /// A route table, `rtb-…`.
+    RouteTableId, "rtb", "InvalidRouteTableId.Malformed";
 }
 
 /// Where new ids and MAC addresses come from.
@@ -95,6 +97,10 @@ impl Namer {
 
     pub(crate) fn group(&mut self) -> GroupId {
         GroupId(self.id(GroupId::PREFIX))
+    }
+
+    pub(crate) fn route_table(&mut self) -> RouteTableId {
+        RouteTableId(self.id(RouteTableId::PREFIX))
     }
 
     /// A MAC address that no other call of this namer gives: an odd factor permutes 40 bits.

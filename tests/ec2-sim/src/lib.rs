@@ -22,7 +22,7 @@
 //!   attachment that is stuck.
 //! - **Limits** are checked after zone and VPC, and those after the device index.
 //! - **Status** of an interface follows its attachment: `attaching`, `in-use`, `detaching`.
-//! - **Read lag** concerns Describe calls of interfaces and instances; networks are always current.
+//! - **Read lag** concerns Describe calls of interfaces, instances and routes; networks are always current.
 #![forbid(unsafe_code)]
 
 mod action;
@@ -41,6 +41,7 @@ pub mod model;
 mod page;
 pub mod pool;
 mod request;
+pub mod route_table;
 pub mod server;
 mod settings;
 pub mod spec;
@@ -54,11 +55,12 @@ pub use self::action::{AttachNetworkInterface, CreateNetworkInterface};
 pub use self::error::{ApiError, Error};
 pub use self::event::{Event, What};
 pub use self::fault::{Effect, Fault};
-pub use self::ids::{AttachmentId, EniId, GroupId, InstanceId, SubnetId, VpcId};
+pub use self::ids::{AttachmentId, EniId, GroupId, InstanceId, RouteTableId, SubnetId, VpcId};
 pub use self::instance_type::InstanceType;
 pub use self::model::{AttachmentState, Instance, InstanceState, Interface, Slot};
 pub use self::request::{Request, Response};
+pub use self::route_table::{RouteTable, Target};
 pub use self::server::{Clock, Options, Server};
 pub use self::settings::Settings;
-pub use self::spec::{GroupSpec, InstanceSpec, SubnetSpec, VpcSpec, WorldSpec};
+pub use self::spec::{GroupSpec, InstanceSpec, RouteTableSpec, SubnetSpec, VpcSpec, WorldSpec};
 pub use self::world::{Counters, Reply, World};

@@ -36,6 +36,7 @@ impl World {
         let then = now - self.settings.read_lag_ms;
         self.interfaces.catch_up(then);
         self.instances.catch_up(then);
+        self.route_tables.catch_up(then);
     }
 
     pub(crate) fn schedule(&mut self, at: Timestamp, due: Due) {

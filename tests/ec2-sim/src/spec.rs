@@ -5,11 +5,11 @@ mod build;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 use crate::error::ApiError;
-use crate::ids::{GroupId, InstanceId, SubnetId, VpcId};
+use crate::ids::{GroupId, InstanceId, RouteTableId, SubnetId, VpcId};
 use crate::model::{InstanceState, Tags};
 use crate::settings::Settings;
 
@@ -34,6 +34,7 @@ pub struct WorldSpec {
     pub vpcs: Vec<VpcSpec>,
     pub subnets: Vec<SubnetSpec>,
     pub security_groups: Vec<GroupSpec>,
+    pub route_tables: Vec<RouteTableSpec>,
     pub instances: Vec<InstanceSpec>,
 }
 
@@ -71,6 +72,19 @@ pub struct GroupSpec {
     pub vpc: Option<VpcId>,
     #[serde(default)]
     pub tags: Tags,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteTableSpec {
+    pub id: Option<RouteTableId>,
+    /// The first VPC, if left out.
+    pub vpc: Option<VpcId>,
+    #[serde(default)]
+    pub tags: Tags,
+    /// Destinations that lead to a gateway, by its id; those of the VPC itself are there already.
+    #[serde(default)]
+    pub gateways: BTreeMap<IpNet, String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

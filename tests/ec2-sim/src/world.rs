@@ -12,10 +12,11 @@ use crate::bucket::Buckets;
 use crate::error::{ApiError, Error, no_instance, no_interface};
 use crate::event::{Event, What};
 use crate::fault::{Effect, Fault, Faults};
-use crate::ids::{AttachmentId, EniId, GroupId, InstanceId, Namer, SubnetId, VpcId};
+use crate::ids::{AttachmentId, EniId, GroupId, InstanceId, Namer, RouteTableId, SubnetId, VpcId};
 use crate::lifecycle::Due;
 use crate::model::{Group, Instance, Interface, Subnet, Vpc};
 use crate::request::{Request, Response};
+use crate::route_table::RouteTable;
 use crate::settings::Settings;
 use crate::table::Table;
 use crate::token::Tokens;
@@ -33,6 +34,7 @@ pub struct World {
     pub(crate) vpcs: BTreeMap<VpcId, Vpc>,
     pub(crate) subnets: BTreeMap<SubnetId, Subnet>,
     pub(crate) groups: BTreeMap<GroupId, Group>,
+    pub(crate) route_tables: Table<RouteTableId, RouteTable>,
     pub(crate) instances: Table<InstanceId, Instance>,
     pub(crate) interfaces: Table<EniId, Interface>,
     pub(crate) attachments: BTreeMap<AttachmentId, EniId>,
@@ -69,6 +71,7 @@ impl World {
             vpcs: BTreeMap::new(),
             subnets: BTreeMap::new(),
             groups: BTreeMap::new(),
+            route_tables: Table::new(),
             instances: Table::new(),
             interfaces: Table::new(),
             attachments: BTreeMap::new(),
@@ -250,6 +253,16 @@ impl World {
 
     pub fn groups(&self) -> impl Iterator<Item = &Group> {
         self.groups.values()
+    }
+
+    /// Every route table as it is now.
+    pub fn route_tables(&self) -> impl Iterator<Item = &RouteTable> {
+        self.route_tables.values()
+    }
+
+    /// Every route table as readers of the API see it.
+    pub fn seen_route_tables(&self) -> impl Iterator<Item = &RouteTable> {
+        self.route_tables.seen().values().map(Arc::as_ref)
     }
 
     #[must_use]

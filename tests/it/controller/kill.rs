@@ -8,7 +8,7 @@ use std::{
 use eniway_api::{Asked, AttachmentId, EniId, VpcId};
 use eniway_ec2::{
     Answer, Change, Ec2, Eni, Group, Instance, InstanceType, Instances, Interfaces, NewAttachment,
-    NewEni, Subnet,
+    NewEni, RouteChange, RouteTable, Subnet,
 };
 use futures::future::BoxFuture;
 use ipnet::IpNet;
@@ -42,6 +42,12 @@ impl Ec2 for Mortal {
     }
     fn groups<'a>(&'a self, vpc: &'a VpcId) -> Answer<'a, Vec<Group>> {
         self.door.groups(vpc)
+    }
+    fn route_tables<'a>(&'a self, vpc: &'a VpcId) -> Answer<'a, Vec<RouteTable>> {
+        self.door.route_tables(vpc)
+    }
+    fn route<'a>(&'a self, change: &'a RouteChange) -> Answer<'a, ()> {
+        Box::pin(self.switch.step(self.door.route(change)))
     }
     fn instance_types<'a>(&'a self, names: &'a [String]) -> Answer<'a, Vec<InstanceType>> {
         self.door.instance_types(names)
@@ -107,11 +113,11 @@ impl Service<http::Request<Body>> for MortalClient {
 }
 
 /// A controller that dies once, and the one that comes after it.
-struct Life<'a> {
+pub(super) struct Life<'a> {
     rig: &'a Running,
-    switch: Switch,
+    pub(super) switch: Switch,
     mortal: Option<Controller>,
-    successor: Option<Controller>,
+    pub(super) successor: Option<Controller>,
 }
 
 impl Running {
@@ -130,7 +136,7 @@ impl Running {
 }
 
 impl<'a> Life<'a> {
-    fn begin(rig: &'a Running, switch: Switch) -> Self {
+    pub(super) fn begin(rig: &'a Running, switch: Switch) -> Self {
         let mortal = rig.mortal(&switch);
         Self {
             rig,
@@ -140,7 +146,7 @@ impl<'a> Life<'a> {
         }
     }
 
-    async fn until(&mut self, what: &str, holds: impl Fn(&State) -> bool) {
+    pub(super) async fn until(&mut self, what: &str, holds: impl Fn(&State) -> bool) {
         tokio::select! {
             () = self.rig.until(what, &holds) => {}
             () = self.switch.pulled.cancelled(), if self.successor.is_none() => {

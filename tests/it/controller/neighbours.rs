@@ -53,27 +53,6 @@ fn while_the_peer_is_at_work_nothing_is_changed() {
 }
 
 #[test]
-fn what_the_peer_attached_waits_for_adoption() {
-    Rig::new(1).run(async |rig| {
-        rig.wish("adopt", &spec(&[SUBNET_B])).await;
-        let theirs = rig.attach_for_another("node1", SUBNET_B, 1);
-        rig.list_as_the_peer_does("adopt", "node1", &theirs).await;
-        let controller = rig.controller();
-        rig.until("it says so", |state| {
-            state.reason("adopt") == "AdoptionRequired"
-        })
-        .await;
-        let state = rig.state().await;
-        assert!(state.records.is_empty());
-        assert_eq!(rig.ours().len(), 0);
-        assert_eq!(rig.index_of(&theirs), Some(1));
-        let listed = &state.status("adopt").attachments;
-        assert_eq!(listed.len(), 1, "what the peer listed stays listed");
-        controller.stop().await;
-    });
-}
-
-#[test]
 fn a_device_index_taken_by_another_makes_ours_take_the_next() {
     Rig::new(1).run(async |rig| {
         let controller = rig.controller_at(patient());

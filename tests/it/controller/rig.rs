@@ -214,13 +214,31 @@ impl Running {
 
     /// J's controller reported an interface in a NodeENI's status.
     pub(super) async fn list_as_the_peer_does(&self, name: &str, node: &str, eni: &EniId) {
+        self.list_in(name, node, super::SUBNET_B, eni).await;
+    }
+
+    pub(super) async fn list_in(&self, name: &str, node: &str, subnet: &str, eni: &EniId) {
         let api: Api<NodeEni> = Api::all(self.client.clone());
         let entry = json!({"nodeID": node, "instanceID": instance_of(node),
-            "eniID": eni.to_string(), "subnetID": "subnet-0000000b", "status": "attached"});
+            "eniID": eni.to_string(), "subnetID": subnet, "status": "attached"});
         let object = json!({"apiVersion": "networking.k8s.aws/v1alpha1", "kind": "NodeENI",
             "metadata": {"name": name}, "status": {"attachments": [entry]}});
         let peer = PatchParams::apply("peer").force();
         api.patch_status(name, &peer, &Patch::Apply(&object))
+            .await
+            .unwrap();
+        let finalizer = json!({"metadata": {"finalizers": [mark::FINALIZER_NODE_ENI]}});
+        let (params, patch) = (PatchParams::default(), Patch::Merge(&finalizer));
+        api.patch(name, &params, &patch).await.unwrap();
+    }
+
+    /// J's controller stops renewing its lease, long ago.
+    pub(super) async fn peer_falls_silent(&self) {
+        let leases: Api<Lease> = Api::namespaced(self.client.clone(), mark::peer::NAMESPACE);
+        let patch = json!({"spec": {"renewTime": "2026-01-01T00:00:00.000000Z"}});
+        let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
+        leases
+            .patch(mark::peer::LEASE, &params, &patch)
             .await
             .unwrap();
     }

@@ -4,12 +4,13 @@ use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 
 use ec2_sim::{
     AttachNetworkInterface, CreateNetworkInterface, EniId, Fault, GroupSpec, InstanceSpec,
-    Interface, Request, Settings, Slot, SubnetId, SubnetSpec, VpcSpec, World, WorldSpec,
+    Interface, Request, RouteTableSpec, Settings, Slot, SubnetId, SubnetSpec, VpcSpec, World,
+    WorldSpec,
 };
 use eniway_api::mark;
 use jiff::Timestamp;
 
-use super::{SUBNET_SMALL, rig::Running};
+use super::{SUBNET_SMALL, TABLE, rig::Running};
 
 fn parse<T>(id: Result<T, ec2_sim::ApiError>) -> Option<T> {
     Some(id.unwrap())
@@ -68,6 +69,12 @@ pub(super) fn world(nodes: usize, instance_type: &str, settings: Settings) -> Wo
             name: "multus".to_owned(),
             vpc: parse(ec2_sim::VpcId::parse("vpc-00000001")),
             tags: BTreeMap::new(),
+        }],
+        route_tables: vec![RouteTableSpec {
+            id: parse(ec2_sim::RouteTableId::parse(TABLE)),
+            vpc: parse(ec2_sim::VpcId::parse("vpc-00000001")),
+            tags: BTreeMap::new(),
+            gateways: [("10.99.0.0/16".parse().unwrap(), "tgw-00000001".to_owned())].into(),
         }],
         instances: instances.collect(),
         ..WorldSpec::default()
@@ -154,6 +161,33 @@ impl Running {
             slot: Slot { card: 0, index },
         };
         world.attach_interface(&attach, now).unwrap();
+        id
+    }
+
+    /// An interface as J's controller makes and attaches it for a NodeENI.
+    pub(super) fn attach_as_the_peer_does(
+        &self,
+        node_eni: &str,
+        node: &str,
+        subnet: &str,
+        index: u32,
+    ) -> EniId {
+        let id = self.attach_for_another(node, subnet, index);
+        let last8 = &subnet[subnet.len() - 8..];
+        let tags = [
+            (
+                mark::peer::TAG_NAME,
+                &*format!("nodeeni-{node_eni}-{node}-{last8}"),
+            ),
+            (mark::peer::TAG_NODE_ENI, node_eni),
+            (mark::peer::TAG_NODE, node),
+            (mark::peer::TAG_SUBNET, subnet),
+            (mark::peer::TAG_MANAGED_BY, mark::peer::MANAGED_BY),
+            (mark::TAG_NO_MANAGE, "true"),
+        ];
+        for (key, value) in tags {
+            self.tag(&id, key, value);
+        }
         id
     }
 

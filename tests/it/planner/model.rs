@@ -200,6 +200,7 @@ impl Model {
             snapshot: &self.snapshot,
             vpc: &"vpc-00000001".into(),
             promised: &BTreeMap::new(),
+            adopt: true,
         });
         (desired, records)
     }

@@ -4,6 +4,7 @@
 //! and can fail there, and then show what readers see by now.
 
 mod addresses;
+mod routes;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,7 +17,8 @@ use ec2_sim::{Request, Response, Server, World};
 use eniway_api::{Asked, AttachmentId, EniId, VpcId, mark};
 use eniway_ec2::{
     Answer, Attachment, AttachmentState, Call, Change, Ec2, Eni, Error, Group, Instance,
-    InstanceState, InstanceType, Instances, Interfaces, NewAttachment, NewEni, Occupied, Subnet,
+    InstanceState, InstanceType, Instances, Interfaces, NewAttachment, NewEni, Occupied,
+    RouteChange, RouteTable, Subnet,
 };
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -261,6 +263,10 @@ impl<P: Place> Ec2 for Door<P> {
         }))
     }
 
+    fn route_tables<'a>(&'a self, vpc: &'a VpcId) -> Answer<'a, Vec<RouteTable>> {
+        Box::pin(self.read_route_tables(vpc))
+    }
+
     fn instance_types<'a>(&'a self, names: &'a [String]) -> Answer<'a, Vec<InstanceType>> {
         Box::pin(async {
             let call = Call::DescribeInstanceTypes;
@@ -281,6 +287,10 @@ impl<P: Place> Ec2 for Door<P> {
                 })
                 .collect())
         })
+    }
+
+    fn route<'a>(&'a self, change: &'a RouteChange) -> Answer<'a, ()> {
+        Box::pin(self.change_route(change))
     }
 
     fn create<'a>(&'a self, new: &'a NewEni) -> Answer<'a, Eni> {

@@ -100,7 +100,10 @@ impl Aws {
     }
 }
 
-fn filter(name: impl Into<String>, values: impl IntoIterator<Item = impl Into<String>>) -> Filter {
+pub(super) fn filter(
+    name: impl Into<String>,
+    values: impl IntoIterator<Item = impl Into<String>>,
+) -> Filter {
     let values = values.into_iter().map(Into::into).collect();
     Filter::builder()
         .name(name)

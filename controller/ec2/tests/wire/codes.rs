@@ -6,7 +6,7 @@ use ec2_sim::Effect;
 use eniway_api::Asked;
 use eniway_ec2::{
     Call::{self, *},
-    Change, Ec2, Error, Instances, Interfaces, NewAttachment,
+    Change, Ec2, Error, Instances, Interfaces, NewAttachment, RouteChange, RouteDeed,
     Verdict::{self, *},
 };
 
@@ -211,7 +211,31 @@ const CODES: &[(Call, &str, &str, Verdict)] = &[
         "",
         Replan,
     ),
+    (CreateRoute, "RouteAlreadyExists", "", Replan),
+    (
+        ReplaceRoute,
+        "InvalidParameterValue",
+        "There is no route defined for '10.9.0.0/16' in the route table. Use CreateRoute instead.",
+        Replan,
+    ),
+    (
+        ReplaceRoute,
+        "InvalidNetworkInterfaceID.NotFound",
+        "",
+        Replan,
+    ),
+    (DeleteRoute, "InvalidRoute.NotFound", "", AlreadyDone),
+    (CreateRoute, "InvalidRouteTableID.NotFound", "", Invalid),
+    (CreateRoute, "RouteLimitExceeded", "", Denied),
 ];
+
+fn route(deed: RouteDeed) -> RouteChange {
+    RouteChange {
+        table: "rtb-00000001".into(),
+        destination: "10.9.0.0/16".parse().unwrap(),
+        deed,
+    }
+}
 
 /// Makes the call with operands that do not matter: its answer is decided.
 async fn refusal(ec2: &impl Ec2, call: Call) -> Error {
@@ -239,6 +263,10 @@ async fn refusal(ec2: &impl Ec2, call: Call) -> Error {
         }
         DescribeSecurityGroups => ec2.groups(&vpc()).await.map(drop),
         DescribeSubnets => ec2.subnets(&vpc()).await.map(drop),
+        DescribeRouteTables => ec2.route_tables(&vpc()).await.map(drop),
+        CreateRoute => ec2.route(&route(RouteDeed::Create(eni))).await,
+        ReplaceRoute => ec2.route(&route(RouteDeed::Replace(eni))).await,
+        DeleteRoute => ec2.route(&route(RouteDeed::Delete)).await,
         CreateNetworkInterface => ec2.create(&new_eni("uid-1")).await.map(drop),
         AttachNetworkInterface => ec2.attach(&attachment).await.map(drop),
         ModifyNetworkInterfaceAttribute => ec2.modify(&eni, &Change::SourceDestCheck(true)).await,

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{GroupSpec, InstanceSpec, SpecError, SubnetSpec, VpcSpec, WorldSpec};
+use super::{GroupSpec, InstanceSpec, RouteTableSpec, SpecError, SubnetSpec, VpcSpec, WorldSpec};
 use crate::action::CreateNetworkInterface;
 use crate::error::ApiError;
-use crate::ids::{GroupId, InstanceId, SubnetId, VpcId};
+use crate::ids::{GroupId, InstanceId, RouteTableId, SubnetId, VpcId};
 use crate::instance_type::InstanceType;
 use crate::model::{Group, Instance, InstanceState, Slot, Subnet, Vpc};
 use crate::pool::Pool;
+use crate::route_table::{RouteTable, Target};
 use crate::world::World;
 
 impl WorldSpec {
@@ -34,6 +35,9 @@ impl WorldSpec {
         }
         for group in self.security_groups {
             world.add_group(group)?;
+        }
+        for table in self.route_tables {
+            world.add_route_table(table, now)?;
         }
         for instance in self.instances {
             world.add_instance(instance, now)?;
@@ -107,6 +111,42 @@ impl World {
             tags: spec.tags,
         };
         insert_once(&mut self.groups, &id, group)?;
+        Ok(id)
+    }
+
+    /// Adds a route table, with the routes inside its VPC.
+    ///
+    /// # Errors
+    /// Its VPC is unknown, or its id is malformed or taken.
+    pub fn add_route_table(
+        &mut self,
+        spec: RouteTableSpec,
+        now: Timestamp,
+    ) -> Result<RouteTableId, SpecError> {
+        let id = check(spec.id, RouteTableId::as_str, RouteTableId::parse)?
+            .unwrap_or_else(|| self.namer.route_table());
+        if self.route_tables.get(&id).is_some() {
+            return Err(SpecError::Twice(id.to_string()));
+        }
+        let vpc = self.vpc_or_first(spec.vpc, "route table", id.as_str())?;
+        let mut routes: BTreeMap<_, _> = spec
+            .gateways
+            .into_iter()
+            .map(|(destination, gateway)| (destination.trunc(), Target::Gateway(gateway)))
+            .collect();
+        if let Some(network) = self.vpcs.get(&vpc) {
+            routes.insert(network.cidr.into(), Target::Local);
+            if let Some(cidr) = network.ipv6_cidr {
+                routes.insert(cidr.into(), Target::Local);
+            }
+        }
+        let table = RouteTable {
+            id: id.clone(),
+            vpc,
+            tags: spec.tags,
+            routes,
+        };
+        self.route_tables.insert(now, id.clone(), table);
         Ok(id)
     }
 

@@ -40,6 +40,8 @@ security_groups:
   - {id: sg-00000001, name: default}
   - {id: sg-00000002, name: multus}
   - {id: sg-00000009, name: foreign, vpc: vpc-00000002}
+route_tables:
+  - {id: rtb-00000001, gateways: {10.200.0.0/16: tgw-00000001}}
 instances:
   - {id: i-00000001, instance_type: t3.medium, subnet: subnet-0000000a, private_ip: 10.0.1.10, mac: "06:00:00:00:00:01"}
   - {id: i-00000002, instance_type: t3.medium, subnet: subnet-0000000a, private_ip: 10.0.1.20, state: stopped}

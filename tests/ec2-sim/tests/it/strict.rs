@@ -4,3 +4,4 @@ mod addresses;
 mod attachments;
 mod interfaces;
 mod requests;
+mod routes;

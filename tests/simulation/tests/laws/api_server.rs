@@ -7,7 +7,8 @@ use std::{
 };
 
 use eniway_api::{
-    Ec2Status, NodeEni, NodeEniAttachment, NodeEniAttachmentSpec, NodeEniStatus, mark,
+    Ec2Status, NodeEni, NodeEniAttachment, NodeEniAttachmentSpec, NodeEniStatus, RouteStatus,
+    conditions::ROUTES_READY, mark,
 };
 use eniway_controller::{
     desired::{Declared, Node},
@@ -315,7 +316,43 @@ impl Kubernetes for ApiServer {
                 if stored.uid() != node_eni.uid() {
                     return Err(refusal(409));
                 }
-                stored.status = Some(status.clone());
+                // What is said of routes has a writer of its own.
+                let old = stored.status.take().unwrap_or_default();
+                let mut status = status.clone();
+                status.routes = old.routes;
+                let routes = old.conditions.into_iter();
+                let routes = routes.filter(|one| one.type_ == ROUTES_READY);
+                status.conditions.extend(routes);
+                stored.status = Some(status);
+                stored.metadata.resource_version = Some(store.next());
+                store.put_node_eni(stored);
+                Ok(())
+            });
+            written.await.map_err(|source| Error::NodeEniStatus {
+                name: node_eni.name_any(),
+                source,
+            })
+        })
+    }
+
+    fn report_routes<'a>(
+        &'a self,
+        node_eni: &'a NodeEni,
+        routes: &'a [RouteStatus],
+        condition: Option<&'a Condition>,
+    ) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let name = node_eni.name_any();
+            let written = self.write(|store| {
+                let stored = store.node_enis.get(&name).cloned();
+                let mut stored = stored.ok_or_else(|| refusal(404))?;
+                if stored.uid() != node_eni.uid() {
+                    return Err(refusal(409));
+                }
+                let status = stored.status.get_or_insert_default();
+                status.routes = routes.to_vec();
+                status.conditions.retain(|one| one.type_ != ROUTES_READY);
+                status.conditions.extend(condition.cloned());
                 stored.metadata.resource_version = Some(store.next());
                 store.put_node_eni(stored);
                 Ok(())

@@ -247,7 +247,8 @@ impl Chaos {
 
     /// Somebody attaches an interface of their own.
     fn foreign(&mut self, cluster: &mut Cluster, number: usize) {
-        if cluster.others.len() >= NODES {
+        // An instance has places for so many, and for all that can be asked for.
+        if cluster.others.len() + cluster.peers.len() >= NODES {
             return;
         }
         let create = Request::new("CreateNetworkInterface").with("SubnetId", subnet(number % 2));

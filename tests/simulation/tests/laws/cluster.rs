@@ -1,6 +1,9 @@
 //! A cluster whose controllers are the real ones, and whose servers and nodes are models.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use ec2_sim::{EniId, InstanceState, Request, Settings, World};
 use eniway_api::{Ipv4Wish, NodeEni, NodeEniSpec, SubnetPolicy, mark};
@@ -19,6 +22,7 @@ use crate::{
     api_server::ApiServer,
     clock,
     ec2::{Crimes, Sabotage, Seat},
+    peer,
     weather::Weather,
 };
 use simulation::small_cloud::{self, instance, instance_id, subnet};
@@ -38,6 +42,8 @@ pub(crate) struct Cluster {
     agents: [JoinHandle<()>; 2],
     /// Interfaces of somebody else, by ID, with the instance that they are on.
     pub(crate) others: BTreeMap<EniId, Option<String>>,
+    /// Interfaces that J had made before.
+    pub(crate) peers: BTreeSet<EniId>,
 }
 
 struct Running {
@@ -126,7 +132,9 @@ impl Cluster {
             controllers: (0..CONTROLLERS).map(|_| None).collect(),
             agents,
             others: BTreeMap::new(),
+            peers: BTreeSet::new(),
         };
+        peer::leave(&mut cluster);
         cluster.start();
         cluster
     }
@@ -154,6 +162,7 @@ impl Cluster {
                 identity,
                 no_throttle: false,
                 wall: clock::wall,
+                adopt: self.sabotage != Some(Sabotage::NoAdoption),
                 ..Config::embedded("simulated")
             };
             let shutdown = CancellationToken::new();

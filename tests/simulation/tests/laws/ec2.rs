@@ -9,7 +9,7 @@ use std::{
 use eniway_api::{Asked, AttachmentId, EniId, VpcId, mark};
 use eniway_ec2::{
     Answer, Call, Change, Ec2, Eni, Error, Group, Instance, InstanceType, Instances, Interfaces,
-    NewAttachment, NewEni, Subnet,
+    NewAttachment, NewEni, RouteChange, RouteTable, Subnet,
 };
 use ipnet::IpNet;
 use kube::ResourceExt as _;
@@ -59,6 +59,8 @@ pub(crate) enum Sabotage {
     NoTags,
     /// A look by ID says "gone" of everything that is young.
     AbsentIsGone,
+    /// What J made is left alone.
+    NoAdoption,
 }
 
 impl Seat {
@@ -168,6 +170,17 @@ impl Ec2 for Seat {
         Box::pin(self.send(Call::DescribeSecurityGroups, self.door.groups(vpc)))
     }
 
+    fn route_tables<'a>(&'a self, vpc: &'a VpcId) -> Answer<'a, Vec<RouteTable>> {
+        Box::pin(self.send(Call::DescribeRouteTables, self.door.route_tables(vpc)))
+    }
+
+    fn route<'a>(&'a self, change: &'a RouteChange) -> Answer<'a, ()> {
+        Box::pin(async move {
+            self.leads(change.call());
+            self.send(change.call(), self.door.route(change)).await
+        })
+    }
+
     fn instance_types<'a>(&'a self, names: &'a [String]) -> Answer<'a, Vec<InstanceType>> {
         Box::pin(self.send(Call::DescribeInstanceTypes, self.door.instance_types(names)))
     }
@@ -182,7 +195,7 @@ impl Ec2 for Seat {
                     new.client_token = format!("token-{}", self.weather.below(usize::MAX));
                 }
                 Some(Sabotage::NoTags) => new.tags.clear(),
-                Some(Sabotage::AbsentIsGone) | None => {}
+                Some(Sabotage::AbsentIsGone | Sabotage::NoAdoption) | None => {}
             }
             self.send(call, Ec2::create(&self.door, &new)).await
         })

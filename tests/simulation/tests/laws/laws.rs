@@ -46,7 +46,37 @@ pub(crate) fn broken(cluster: &Cluster) -> Vec<String> {
     }
     addresses(cluster, &node_enis, &mut broken);
     others(cluster, &mut broken);
+    unadopted(cluster, &expected, &mut broken);
     broken
+}
+
+/// An interface of J, as it left it.
+fn is_peers(cluster: &Cluster, eni: &ec2_sim::Interface) -> bool {
+    cluster.peers.contains(&eni.id) && !eni.tags.contains_key(mark::TAG_CLUSTER_UID)
+}
+
+/// What J made, and what its NodeENI still lists and asks for, is ours by now.
+fn unadopted(cluster: &Cluster, expected: &BTreeSet<Place>, broken: &mut Vec<String>) {
+    let store = cluster.api.store();
+    let entries = store.node_enis().flat_map(|node_eni| {
+        let entries = node_eni.status.iter().flat_map(|one| &one.attachments);
+        entries.map(move |entry| (node_eni.name_any(), entry))
+    });
+    let world = cluster.door.world();
+    for (name, entry) in entries {
+        let listed = entry.eni_id.as_ref().map(eniway_api::EniId::as_str);
+        let mut enis = world.interfaces().filter(|eni| is_peers(cluster, eni));
+        let Some(eni) = enis.find(|eni| Some(eni.id.as_str()) == listed) else {
+            continue;
+        };
+        let Some(attachment) = &eni.attachment else {
+            continue;
+        };
+        let instance = attachment.instance.to_string();
+        if expected.contains(&(name, instance, eni.subnet.to_string())) {
+            broken.push(format!("{} is listed, asked for and not adopted", eni.id));
+        }
+    }
 }
 
 /// What the NodeENI asks for on the instance. MatchZone leaves a choice: what was chosen counts, if
@@ -104,7 +134,7 @@ fn places(cluster: &Cluster, broken: &mut Vec<String>) -> BTreeSet<Place> {
     let mut places = BTreeSet::new();
     let world = cluster.door.world();
     for eni in world.interfaces().filter(|eni| !is_primary(eni)) {
-        if cluster.others.contains_key(&eni.id) {
+        if cluster.others.contains_key(&eni.id) || is_peers(cluster, eni) {
             continue;
         }
         let Some(name) = eni.tags.get(mark::peer::TAG_NODE_ENI) else {

@@ -16,6 +16,7 @@ mod cluster;
 mod ec2;
 mod fleet;
 mod laws;
+mod peer;
 mod store;
 mod weather;
 
@@ -145,7 +146,12 @@ fn a_seed_replays_exactly() {
 
 #[test]
 fn a_broken_rule_is_found() {
-    for sabotage in [Sabotage::NewToken, Sabotage::NoTags, Sabotage::AbsentIsGone] {
+    for sabotage in [
+        Sabotage::NewToken,
+        Sabotage::NoTags,
+        Sabotage::AbsentIsGone,
+        Sabotage::NoAdoption,
+    ] {
         let found = first_broken(Some(sabotage), 0..1_000);
         assert!(found.is_some(), "{sabotage:?} went unnoticed");
     }
