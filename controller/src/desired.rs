@@ -22,9 +22,10 @@ use eniway_api::{
 use eniway_ec2::{Instance, InstanceState, Snapshot};
 use kube::ResourceExt as _;
 
+pub(crate) use self::unwanted::{is_decision, successor};
 pub use self::{
     blast::{Fleet, Others, restrain},
-    node::{Node, Provider, provider, selects},
+    node::{Node, Provider, Taint, matters, provider, selects},
     unwanted::Unwanted,
 };
 use self::{

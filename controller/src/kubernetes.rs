@@ -9,10 +9,15 @@ mod events;
 mod leases;
 mod node_enis;
 mod pods;
+mod nodes;
 mod records;
 mod watch;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use eniway_api::{Ec2Status, NodeEni, NodeEniAttachment, NodeEniAttachmentSpec, NodeEniStatus};
 use futures::{future::BoxFuture, stream::BoxStream};
@@ -27,7 +32,7 @@ pub use self::{
     leases::{Lease, holding},
 };
 use crate::{
-    desired::{Declared, Node},
+    desired::{Declared, Node, Taint},
     holders::Pod,
 };
 
@@ -91,6 +96,15 @@ pub trait Kubernetes: Send + Sync + 'static {
         node_eni: &'a NodeEni,
         status: &'a NodeEniStatus,
     ) -> Answer<'a, ()>;
+    /// Sets labels of this very node to `true`, or takes them off; returned as it is then.
+    fn label_node<'a>(
+        &'a self,
+        name: &'a str,
+        uid: &'a str,
+        labels: &'a BTreeMap<String, bool>,
+    ) -> Answer<'a, Node>;
+    /// Takes taints off this very node, unless they stand elsewhere by now; returned as it is then.
+    fn untaint<'a>(&'a self, name: &'a str, uid: &'a str, taints: &'a [Taint]) -> Answer<'a, Node>;
     /// Tells people what happened to a NodeENI's interface. Events are best effort.
     fn publish<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, ()>;
 

@@ -6,6 +6,7 @@
 pub(crate) mod addresses;
 mod grow;
 mod places;
+mod readiness;
 mod release;
 mod tags;
 
@@ -21,6 +22,7 @@ use eniway_ec2::{Eni, Snapshot};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
+pub use self::readiness::announce;
 use crate::{
     action::{Action, Look, Target},
     desired::Desired,

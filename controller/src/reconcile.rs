@@ -17,7 +17,7 @@ use crate::{
     desired::{Declared, Desired, Fleet, Inputs, Others, desired, restrain},
     holders::Pod,
     kubernetes::age,
-    plan::{Agent, Now, Observed, Plan, addresses::gives_up, plan},
+    plan::{Agent, Now, Observed, Plan, addresses::gives_up, announce, plan},
     rivals::rivals,
     status::NodeTally,
 };
@@ -123,6 +123,8 @@ impl Controller {
             }
         }
         let rivals = rivals(&records, cache.records.objects());
+        let known = cache.nodes.get(node);
+        let said = known.map(|known| announce(known, &declared, &records, &desired));
         drop(cache);
         let memories = {
             let mut all = self.memories();
@@ -146,7 +148,7 @@ impl Controller {
                 .filter_map(|id| Some((id.clone(), all.get(id)?.clone())))
                 .collect::<BTreeMap<_, _>>()
         };
-        let plan = plan(
+        let mut plan = plan(
             &desired,
             Observed {
                 records: &records,
@@ -163,6 +165,7 @@ impl Controller {
             },
             now,
         );
+        plan.actions.extend(said.unwrap_or_default());
         drop(snapshot);
         self.tally(node, &declared, &desired);
         plan

@@ -14,6 +14,7 @@ mod neighbours;
 mod orphans;
 mod placement;
 mod process;
+mod readiness;
 mod refusals;
 mod rig;
 mod switch;

@@ -6,6 +6,7 @@ use std::{
 };
 
 use lab::{Config, Lab};
+use simulation::door::QUEUE;
 
 /// A program that ends with the test.
 struct Program(Child);

@@ -2,22 +2,41 @@
 
 use std::collections::BTreeMap;
 
-use eniway_api::{InstanceId, NodeEni};
+use eniway_api::{InstanceId, NodeEni, mark};
 
 /// A Kubernetes node, as far as interfaces care.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Node {
     pub name: String,
+    /// Another node that takes the name has another one.
+    pub uid: String,
+    /// Rises with each write; 0: not known.
+    pub version: u64,
     pub labels: BTreeMap<String, String>,
     pub provider: Provider,
+    /// Those that say that it is not ready yet.
+    pub taints: Vec<Taint>,
 }
 
-/// What runs a node.
+/// A taint of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taint {
+    /// Where it stands in the node's list.
+    pub index: usize,
+    pub key: String,
+    pub effect: String,
+}
+
+/// The taint of a node whose cloud has not said yet what it is: labels may be missing.
+const UNINITIALIZED: &str = "node.cloudprovider.kubernetes.io/uninitialized";
+
+/// What runs a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Provider {
     /// An EC2 instance.
     Instance(InstanceId),
     /// Nobody said yet.
+    #[default]
     Unknown,
     /// Something that has no interfaces for us, as Fargate or a hybrid node.
     Foreign(String),
@@ -32,6 +51,26 @@ impl Node {
             Provider::Unknown | Provider::Foreign(_) => None,
         }
     }
+
+    /// The taints that it bears until its interfaces are ready.
+    #[must_use]
+    pub fn start_up_taints(&self) -> Vec<Taint> {
+        let ours = self.taints.iter();
+        let ours = ours.filter(|taint| taint.key == mark::TAINT_NOT_READY);
+        ours.cloned().collect()
+    }
+
+    /// Whether the cloud has said all that it has to say of it.
+    #[must_use]
+    pub fn is_initialized(&self) -> bool {
+        self.taints.iter().all(|taint| taint.key != UNINITIALIZED)
+    }
+}
+
+/// Whether a taint says something of how ready the node is.
+#[must_use]
+pub fn matters(taint: &Taint) -> bool {
+    [mark::TAINT_NOT_READY, UNINITIALIZED].contains(&taint.key.as_str())
 }
 
 /// Reads a node's `spec.providerID` and its labels.

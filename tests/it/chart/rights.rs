@@ -16,7 +16,7 @@ ClusterRole eniway-controller: networking.k8s.aws/nodeenis: get list watch patch
 ClusterRole eniway-controller: networking.k8s.aws/nodeenis/status: patch
 ClusterRole eniway-controller: networking.k8s.aws/nodeeniattachments/status: patch
 ClusterRole eniway-controller: networking.k8s.aws/nodeeniattachments: get list watch create update patch delete
-ClusterRole eniway-controller: nodes: get list watch
+ClusterRole eniway-controller: nodes: get list watch patch
 ClusterRole eniway-controller: pods: list
 ClusterRole eniway-controller: namespaces (kube-system): get
 ClusterRole eniway-controller: apiextensions.k8s.io/customresourcedefinitions (nodeenis.networking.k8s.aws nodeeniattachments.networking.k8s.aws): get

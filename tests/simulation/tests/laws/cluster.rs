@@ -6,7 +6,7 @@ use ec2_sim::{EniId, InstanceState, Request, Settings, World};
 use eniway_api::{Ipv4Wish, NodeEni, NodeEniSpec, SubnetPolicy, mark};
 use eniway_controller::{
     Config,
-    desired::{Node, Provider},
+    desired::{Node, Provider, Taint},
 };
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -27,6 +27,9 @@ pub(crate) const NODES: usize = 4;
 pub(crate) const NODE_ENIS: usize = 3;
 /// More controllers than one would do by mistake.
 pub(crate) const CONTROLLERS: usize = 2;
+
+/// Which nodes NodeENIs select.
+pub(crate) const LABEL: (&str, &str) = ("ng", "multi");
 
 pub(crate) struct Cluster {
     pub(crate) api: ApiServer,
@@ -70,11 +73,21 @@ fn world(seed: u64, weather: &Weather) -> World {
 
 /// The node as its kubelet registers it.
 pub(crate) fn node(number: usize, life: usize, labelled: bool) -> Node {
-    let label = ("ng".to_owned(), "multi".to_owned());
+    let (key, value) = LABEL;
+    let label = (key.to_owned(), value.to_owned());
+    let taint = Taint {
+        index: 0,
+        key: mark::TAINT_NOT_READY.to_owned(),
+        effect: "NoSchedule".to_owned(),
+    };
+    let instance = instance_id(number, life);
     Node {
         name: node_name(number),
+        uid: format!("node-{instance}"),
+        version: 0,
         labels: labelled.then_some(label).into_iter().collect(),
-        provider: Provider::Instance(instance_id(number, life).as_str().into()),
+        provider: Provider::Instance(instance.as_str().into()),
+        taints: vec![taint],
     }
 }
 
@@ -86,7 +99,7 @@ pub(crate) fn node_eni(
     secondary: Option<u32>,
 ) -> NodeEni {
     let spec = NodeEniSpec {
-        node_selector: BTreeMap::from([("ng".to_owned(), "multi".to_owned())]),
+        node_selector: BTreeMap::from([(LABEL.0.to_owned(), LABEL.1.to_owned())]),
         subnet_ids: subnets
             .iter()
             .map(|number| subnet(*number).into())

@@ -16,6 +16,7 @@ mod cluster;
 mod ec2;
 mod fleet;
 mod laws;
+mod nodes;
 mod store;
 mod weather;
 
