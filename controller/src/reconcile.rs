@@ -14,7 +14,7 @@ use crate::{
     action::Action,
     apply::{Chain, Outcome, soon},
     controller::Controller,
-    desired::{Declared, Desired, Fleet, Inputs, Others, desired, restrain},
+    desired::{Declared, Desired, Fleet, Inputs, Node, Others, desired, restrain},
     holders::Pod,
     kubernetes::age,
     plan::{Agent, Now, Observed, Plan, addresses::gives_up, announce, plan},
@@ -99,6 +99,11 @@ impl Controller {
             vpc,
             promised: &promised,
         });
+        let recorded = records.iter().map(|record| &record.spec.instance_id);
+        let standing = cache.nodes.get(node).and_then(Node::instance);
+        let ids: Vec<_> = recorded.chain(standing).collect();
+        let told = self.expected().unsettled(&ids, &snapshot, now.monotonic);
+        desired.unsettled.extend(told);
         // What was decided for this node is decided anew; what other nodes were told stands.
         cache.going.remove(node);
         restrain(&mut desired, &declared, |node_eni| {

@@ -3,6 +3,7 @@
 mod addresses;
 mod blast;
 mod drift;
+mod events;
 mod faults;
 mod floor;
 mod hands;

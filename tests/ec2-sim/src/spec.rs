@@ -35,6 +35,8 @@ pub struct WorldSpec {
     pub subnets: Vec<SubnetSpec>,
     pub security_groups: Vec<GroupSpec>,
     pub instances: Vec<InstanceSpec>,
+    /// Names of queues that get what EventBridge tells of instances.
+    pub queues: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,4 +9,5 @@ mod example;
 mod faults;
 mod life;
 mod pages;
+mod queue;
 mod world;

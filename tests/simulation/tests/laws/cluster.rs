@@ -1,6 +1,6 @@
 //! A cluster whose controllers are the real ones, and whose servers and nodes are models.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use ec2_sim::{EniId, InstanceState, Request, Settings, World};
 use eniway_api::{Ipv4Wish, NodeEni, NodeEniSpec, SubnetPolicy, mark};
@@ -8,9 +8,10 @@ use eniway_controller::{
     Config,
     desired::{Node, Provider, Taint},
 };
+use eniway_ec2::queue::Queue;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
-use simulation::door::{Clock, Door};
+use simulation::door::{Clock, Door, QUEUE};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -68,7 +69,10 @@ fn world(seed: u64, weather: &Weather) -> World {
         forget_ms: Duration::from_secs(300),
         ..Settings::default()
     };
-    small_cloud::world(NODES, seed, settings)
+    let mut world = small_cloud::world(NODES, seed, settings);
+    // At least once means: sometimes twice.
+    world.add_queue(QUEUE).twice = weather.below(2) == 0;
+    world
 }
 
 /// The node as its kubelet registers it.
@@ -170,7 +174,13 @@ impl Cluster {
                 ..Config::embedded("simulated")
             };
             let shutdown = CancellationToken::new();
-            let run = eniway_controller::run(config, self.api.clone(), seat, shutdown.clone());
+            // One listens to events, the other does without.
+            let queue: Option<Arc<dyn Queue>> = match number {
+                0 => Some(Arc::new(seat.clone())),
+                _ => None,
+            };
+            let (api, stop) = (self.api.clone(), shutdown.clone());
+            let run = eniway_controller::run_listening(config, api, seat, queue, stop);
             let task = tokio::spawn(run);
             self.controllers[number] = Some(Running { task, shutdown });
         }
@@ -218,7 +228,7 @@ impl Cluster {
         let changes = world
             .counters()
             .iter()
-            .filter(|(action, _)| !action.starts_with("Describe"));
+            .filter(|(action, _)| !action.starts_with("Describe") && *action != "ReceiveMessage");
         let calls = changes.flat_map(|(_, codes)| codes.values()).sum();
         (calls, self.api.store().writes())
     }

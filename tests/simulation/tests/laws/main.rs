@@ -17,6 +17,7 @@ mod ec2;
 mod fleet;
 mod laws;
 mod nodes;
+mod queue;
 mod store;
 mod weather;
 
