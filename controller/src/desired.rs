@@ -91,6 +91,8 @@ pub struct Desired {
     pub problems: Vec<Problem>,
     /// UIDs of the NodeENIs that select the node.
     pub matching: Vec<String>,
+    /// UIDs of the NodeENIs that select the node and have nothing for it, and what the node is.
+    pub skipped: BTreeMap<String, &'static str>,
     /// Instances that EC2 does not show yet, that are on their way to another state, or that have
     /// lost their node: what became of them is asked for.
     pub unsettled: BTreeSet<InstanceId>,
@@ -173,7 +175,10 @@ fn one_node_eni(
     };
     let id = match &node.provider {
         // Nothing will ever be attached there, and nobody has to act.
-        Provider::Foreign(_) => return,
+        Provider::Foreign(what) => {
+            desired.skipped.insert(uid, what);
+            return;
+        }
         Provider::Unknown => {
             desired.matching.push(uid.clone());
             return problem(
@@ -192,6 +197,7 @@ fn one_node_eni(
         );
     };
     if instance.vpc.as_ref().is_some_and(|vpc| vpc != inputs.vpc) {
+        desired.skipped.insert(uid, "in another VPC");
         return;
     }
     desired.matching.push(uid.clone());

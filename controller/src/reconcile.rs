@@ -189,13 +189,15 @@ impl Controller {
                 .iter()
                 .find(|problem| problem.node_eni == uid);
             let selected = desired.matching.iter().any(|matching| matching == uid);
-            let new = (selected || problem.is_some()).then(|| {
+            let skipped = desired.skipped.get(uid).copied();
+            let new = (selected || problem.is_some() || skipped.is_some()).then(|| {
                 let wishes = desired.wishes.iter();
                 let wishes = wishes.filter(|wish| wish.spec.node_eni.uid == uid).count();
                 NodeTally {
                     selected,
                     desired: u32::try_from(wishes).unwrap_or(u32::MAX),
                     problem: problem.cloned(),
+                    skipped,
                 }
             });
             let nodes = tallies.entry(uid.to_owned()).or_default();

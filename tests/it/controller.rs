@@ -18,6 +18,7 @@ mod process;
 mod readiness;
 mod refusals;
 mod rig;
+mod skipped;
 mod switch;
 mod world;
 

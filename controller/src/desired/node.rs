@@ -38,9 +38,16 @@ pub enum Provider {
     /// Nobody said yet.
     #[default]
     Unknown,
-    /// Something that has no interfaces for us, as Fargate or a hybrid node.
-    Foreign(String),
+    /// Something that has no interfaces for us, in a word for people.
+    Foreign(&'static str),
 }
+
+/// What EKS says of nodes that take no interface of a user, and what people call them.
+const FOREIGN: [(&str, &str); 3] = [
+    ("fargate", "Fargate"),
+    ("hybrid", "hybrid node"),
+    ("auto", "EKS Auto Mode"),
+];
 
 impl Node {
     /// The instance, if it is one.
@@ -77,9 +84,9 @@ pub fn matters(taint: &Taint) -> bool {
 #[must_use]
 pub fn provider(provider_id: Option<&str>, labels: &BTreeMap<String, String>) -> Provider {
     if let Some(kind) = labels.get("eks.amazonaws.com/compute-type")
-        && matches!(kind.as_str(), "fargate" | "hybrid")
+        && let Some((_, word)) = FOREIGN.iter().find(|(foreign, _)| foreign == kind)
     {
-        return Provider::Foreign(kind.clone());
+        return Provider::Foreign(word);
     }
     let Some(id) = provider_id.filter(|id| !id.is_empty()) else {
         return Provider::Unknown;
@@ -89,7 +96,7 @@ pub fn provider(provider_id: Option<&str>, labels: &BTreeMap<String, String>) ->
     if id.starts_with("aws://") && last.starts_with("i-") {
         Provider::Instance(last.into())
     } else {
-        Provider::Foreign(id.to_owned())
+        Provider::Foreign("not an EC2 instance")
     }
 }
 
@@ -103,4 +110,40 @@ pub fn selects(node_eni: &NodeEni, node: &Node) -> bool {
             .iter()
             .all(|(key, value)| node.labels.get(key) == Some(value))
         && expressions.iter().all(|one| one.matches(&node.labels))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_an_instance_or_something_that_people_know_by_a_word() {
+        let check = |id: Option<&str>, kind: Option<&str>, expected: Provider| {
+            let label = kind.map(|kind| ("eks.amazonaws.com/compute-type", kind));
+            let labels = label.map(|(key, value)| (key.to_owned(), value.to_owned()));
+            let labels = labels.into_iter().collect();
+            assert_eq!(provider(id, &labels), expected, "{id:?} {kind:?}");
+        };
+        let ec2 = Some("aws:///eu-central-1a/i-0123456789abcdef0");
+        let instance = || Provider::Instance("i-0123456789abcdef0".into());
+        check(ec2, None, instance());
+        check(ec2, Some("ec2"), instance());
+        // An instance it is, but one that only AWS may change.
+        check(ec2, Some("auto"), Provider::Foreign("EKS Auto Mode"));
+        check(None, Some("fargate"), Provider::Foreign("Fargate"));
+        check(
+            Some("eks-hybrid:///a/b"),
+            Some("hybrid"),
+            Provider::Foreign("hybrid node"),
+        );
+        let elsewhere = "not an EC2 instance";
+        check(Some("azure:///vm"), None, Provider::Foreign(elsewhere));
+        check(
+            Some("aws:///a/fargate-ip-1"),
+            None,
+            Provider::Foreign(elsewhere),
+        );
+        check(None, None, Provider::Unknown);
+        check(Some(""), None, Provider::Unknown);
+    }
 }
