@@ -12,7 +12,7 @@ use eniway_ec2::{Change, NewAttachment, NewEni};
 use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::desired::Unwanted;
+use crate::desired::{Taint, Unwanted};
 
 /// One step. Its operands are known; what depends on its result comes in the next round.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,6 +80,18 @@ pub enum Action {
     },
     /// Delete it.
     Delete { on: Target, eni: EniId },
+    /// Say on the node which NodeENIs are fulfilled there: `true` sets the label, `false` takes it off.
+    LabelNode {
+        name: String,
+        uid: String,
+        labels: BTreeMap<String, bool>,
+    },
+    /// Take the start-up taint off the node: its interfaces are ready.
+    Untaint {
+        name: String,
+        uid: String,
+        taints: Vec<Taint>,
+    },
     /// Look at EC2 again. Looks of many nodes become one read.
     Look(Look),
 }
@@ -172,6 +184,14 @@ impl fmt::Display for Action {
                 )
             }
             Self::Delete { eni, .. } => write!(f, "delete {eni}"),
+            Self::LabelNode { name, labels, .. } => {
+                let said = labels.iter().map(|(key, set)| {
+                    let sign = if *set { '+' } else { '-' };
+                    format!("{sign}{key}")
+                });
+                write!(f, "label node {name}: {}", listed(said))
+            }
+            Self::Untaint { name, .. } => write!(f, "take the start-up taint off node {name}"),
             Self::Look(Look::Instance(id)) => write!(f, "look at {id}"),
             Self::Look(Look::Eni(id, _)) => write!(f, "look at {id}"),
             Self::Look(Look::Record(uid)) => write!(f, "look for interfaces of record {uid}"),

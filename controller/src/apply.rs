@@ -1,6 +1,7 @@
 //! Carries actions out: the one place that changes anything.
 
 mod addresses;
+mod node;
 mod notice;
 mod orphans;
 mod refusal;
@@ -45,6 +46,7 @@ impl Controller {
             | Action::DeleteRecord { .. }
             | Action::Report { .. }
             | Action::DropFinalizer { .. } => self.write(action).await,
+            Action::LabelNode { .. } | Action::Untaint { .. } => self.mark_node(action).await,
             Action::Create { on, .. }
             | Action::Attach { on, .. }
             | Action::Modify { on, .. }
@@ -137,6 +139,8 @@ impl Controller {
             | Action::Unassign { .. }
             | Action::Detach { .. }
             | Action::Delete { .. }
+            | Action::LabelNode { .. }
+            | Action::Untaint { .. }
             | Action::Look(_) => {}
         }
         Ok(())
@@ -222,6 +226,8 @@ impl Controller {
             | Action::DeleteRecord { .. }
             | Action::Report { .. }
             | Action::DropFinalizer { .. }
+            | Action::LabelNode { .. }
+            | Action::Untaint { .. }
             | Action::Look(_) => {}
         }
         Ok(())

@@ -114,7 +114,26 @@ impl Cache {
     }
 
     pub(crate) fn take_node(&mut self, change: Change<Node>) -> Vec<Node> {
+        // A watch may be behind our own writes.
+        if let Change::Is(node) = &change
+            && self.is_older_node(node)
+        {
+            self.nodes.keep(node.name.clone());
+            return Vec::new();
+        }
         self.nodes.take(named(change, |node| node.name.clone()))
+    }
+
+    /// The API server answered a write of ours to a node.
+    pub(crate) fn wrote_node(&mut self, node: Node) {
+        if !self.is_older_node(&node) {
+            self.nodes.put(node.name.clone(), node);
+        }
+    }
+
+    fn is_older_node(&self, node: &Node) -> bool {
+        let known = self.nodes.get(&node.name);
+        known.is_some_and(|known| known.uid == node.uid && known.version > node.version)
     }
 
     pub(crate) fn take_node_eni(&mut self, change: Change<Declared>) -> Vec<Declared> {

@@ -65,6 +65,9 @@ pub struct Config {
     /// Where EC2 is, if not where the region says.
     #[arg(long, env = "EC2_ENDPOINT")]
     pub ec2_endpoint: Option<String>,
+    /// An SQS queue with EventBridge's events of instances; without one, changes are found by whole reads.
+    #[arg(long, env = "EVENTS_QUEUE_URL")]
+    pub events_queue_url: Option<String>,
     /// The region; default: as the AWS environment says.
     #[arg(long, env = "AWS_REGION")]
     pub region: Option<String>,
@@ -157,6 +160,7 @@ impl Config {
         Self {
             cluster_name: cluster_name.to_owned(),
             ec2_endpoint: None,
+            events_queue_url: None,
             region: None,
             vpc_id: None,
             metrics_address: SocketAddr::from(([127, 0, 0, 1], 0)),

@@ -23,6 +23,7 @@ use crate::{
     kubernetes::{Kubernetes, Notice},
     lease::Leadership,
     memory::Memory,
+    news::Expected,
     observe::Looks,
     pace::Pace,
     plan::Cluster,
@@ -62,6 +63,8 @@ pub(crate) struct Controller {
     paces: Mutex<BTreeMap<InstanceId, Pace>>,
     tallies: Mutex<Tallies>,
     suspects: Mutex<Suspects>,
+    /// What events said of instances.
+    expected: Mutex<Expected>,
 }
 
 impl Controller {
@@ -95,6 +98,7 @@ impl Controller {
             paces: Mutex::default(),
             tallies: Mutex::default(),
             suspects: Mutex::default(),
+            expected: Mutex::default(),
         }
     }
 
@@ -135,6 +139,10 @@ impl Controller {
 
     pub(crate) fn suspects(&self) -> MutexGuard<'_, Suspects> {
         self.suspects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn expected(&self) -> MutexGuard<'_, Expected> {
+        self.expected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn vpc(&self) -> Option<VpcId> {

@@ -23,10 +23,11 @@ use eniway_api::{
 use eniway_ec2::{Instance, InstanceState, Snapshot};
 use kube::ResourceExt as _;
 
+pub(crate) use self::unwanted::{is_decision, successor};
 pub use self::{
     adoption::Unclaimed,
     blast::{Fleet, Others, restrain},
-    node::{Node, Provider, provider, selects},
+    node::{Node, Provider, Taint, matters, provider, selects},
     unwanted::Unwanted,
 };
 use self::{
@@ -94,6 +95,8 @@ pub struct Desired {
     pub unclaimed: Vec<Unclaimed>,
     /// UIDs of the NodeENIs that select the node.
     pub matching: Vec<String>,
+    /// UIDs of the NodeENIs that select the node and have nothing for it, and what the node is.
+    pub skipped: BTreeMap<String, &'static str>,
     /// Instances that EC2 does not show yet, that are on their way to another state, or that have
     /// lost their node: what became of them is asked for.
     pub unsettled: BTreeSet<InstanceId>,
@@ -181,7 +184,10 @@ fn one_node_eni(
     };
     let id = match &node.provider {
         // Nothing will ever be attached there, and nobody has to act.
-        Provider::Foreign(_) => return,
+        Provider::Foreign(what) => {
+            desired.skipped.insert(uid, what);
+            return;
+        }
         Provider::Unknown => {
             desired.matching.push(uid.clone());
             return problem(
@@ -200,6 +206,7 @@ fn one_node_eni(
         );
     };
     if instance.vpc.as_ref().is_some_and(|vpc| vpc != inputs.vpc) {
+        desired.skipped.insert(uid, "in another VPC");
         return;
     }
     desired.matching.push(uid.clone());

@@ -8,11 +8,16 @@ mod error;
 mod events;
 mod leases;
 mod node_enis;
+mod nodes;
 mod pods;
 mod records;
 mod watch;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use eniway_api::{
     Ec2Status, NodeEni, NodeEniAttachment, NodeEniAttachmentSpec, NodeEniStatus, RouteStatus,
@@ -29,7 +34,7 @@ pub use self::{
     leases::{Lease, holding},
 };
 use crate::{
-    desired::{Declared, Node},
+    desired::{Declared, Node, Taint},
     holders::Pod,
 };
 
@@ -100,6 +105,15 @@ pub trait Kubernetes: Send + Sync + 'static {
         routes: &'a [RouteStatus],
         condition: Option<&'a Condition>,
     ) -> Answer<'a, ()>;
+    /// Sets labels of this very node to `true`, or takes them off; returned as it is then.
+    fn label_node<'a>(
+        &'a self,
+        name: &'a str,
+        uid: &'a str,
+        labels: &'a BTreeMap<String, bool>,
+    ) -> Answer<'a, Node>;
+    /// Takes taints off this very node, unless they stand elsewhere by now; returned as it is then.
+    fn untaint<'a>(&'a self, name: &'a str, uid: &'a str, taints: &'a [Taint]) -> Answer<'a, Node>;
     /// Tells people what happened to a NodeENI's interface. Events are best effort.
     fn publish<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, ()>;
 

@@ -16,6 +16,7 @@ pub mod holders;
 pub mod kubernetes;
 mod lease;
 pub mod memory;
+pub mod news;
 mod observe;
 pub mod pace;
 pub mod plan;
@@ -30,5 +31,5 @@ pub mod telemetry;
 
 pub use crate::{
     config::Config,
-    run::{Error, run},
+    run::{Error, run, run_listening},
 };

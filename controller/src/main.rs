@@ -1,14 +1,20 @@
 //! The program: flags, logs, doors, and then the library.
 #![forbid(unsafe_code)]
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
 use clap::Parser as _;
 use eniway_controller::{
     config::{Cli, Command, Config, Crds},
     kubernetes::{ApiServer, apply_crds},
+    run_listening,
     telemetry::log,
 };
-use eniway_ec2::aws::{Aws, Place};
+use eniway_ec2::{
+    aws::{Aws, Place, Sqs},
+    queue::Queue,
+};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +39,10 @@ async fn run(config: Config) -> anyhow::Result<()> {
         endpoint: config.ec2_endpoint.clone(),
     })
     .await;
+    let queue: Option<Arc<dyn Queue>> = match config.events_queue_url.clone() {
+        Some(url) => Some(Arc::new(Sqs::connect(config.region.clone(), url).await)),
+        None => None,
+    };
     let shutdown = CancellationToken::new();
     let (mut terminate, mut interrupt) = (
         signal(SignalKind::terminate())?,
@@ -46,7 +56,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
         }
         stop.cancel();
     });
-    Ok(eniway_controller::run(config, kubernetes, ec2, shutdown).await?)
+    Ok(run_listening(config, kubernetes, ec2, queue, shutdown).await?)
 }
 
 async fn client(kubeconfig: Option<&std::path::Path>) -> anyhow::Result<kube::Client> {

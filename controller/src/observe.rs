@@ -1,6 +1,7 @@
 //! Looks at EC2: whole reads by the clock, and looks on request that share one read.
 
 mod looks;
+mod news;
 mod requested;
 mod tables;
 

@@ -7,6 +7,7 @@ pub(crate) mod addresses;
 mod adopt;
 mod grow;
 mod places;
+mod readiness;
 mod release;
 mod tags;
 
@@ -22,6 +23,7 @@ use eniway_ec2::{Eni, Snapshot};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
+pub use self::readiness::announce;
 use crate::{
     action::{Action, Look, Target},
     desired::Desired,

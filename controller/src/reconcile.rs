@@ -14,10 +14,10 @@ use crate::{
     action::Action,
     apply::{Chain, Outcome, soon},
     controller::Controller,
-    desired::{Declared, Desired, Fleet, Inputs, Others, desired, restrain},
+    desired::{Declared, Desired, Fleet, Inputs, Node, Others, desired, restrain},
     holders::Pod,
     kubernetes::age,
-    plan::{Agent, Now, Observed, Plan, addresses::gives_up, plan},
+    plan::{Agent, Now, Observed, Plan, addresses::gives_up, announce, plan},
     rivals::rivals,
     status::NodeTally,
 };
@@ -100,6 +100,11 @@ impl Controller {
             promised: &promised,
             adopt: self.config.adopt,
         });
+        let recorded = records.iter().map(|record| &record.spec.instance_id);
+        let standing = cache.nodes.get(node).and_then(Node::instance);
+        let ids: Vec<_> = recorded.chain(standing).collect();
+        let told = self.expected().unsettled(&ids, &snapshot, now.monotonic);
+        desired.unsettled.extend(told);
         // What was decided for this node is decided anew; what other nodes were told stands.
         cache.going.remove(node);
         restrain(&mut desired, &declared, |node_eni| {
@@ -124,6 +129,8 @@ impl Controller {
             }
         }
         let rivals = rivals(&records, cache.records.objects());
+        let known = cache.nodes.get(node);
+        let said = known.map(|known| announce(known, &declared, &records, &desired));
         drop(cache);
         let memories = {
             let mut all = self.memories();
@@ -147,7 +154,7 @@ impl Controller {
                 .filter_map(|id| Some((id.clone(), all.get(id)?.clone())))
                 .collect::<BTreeMap<_, _>>()
         };
-        let plan = plan(
+        let mut plan = plan(
             &desired,
             Observed {
                 records: &records,
@@ -164,6 +171,7 @@ impl Controller {
             },
             now,
         );
+        plan.actions.extend(said.unwrap_or_default());
         drop(snapshot);
         self.tally(node, &declared, &desired);
         plan
@@ -187,7 +195,9 @@ impl Controller {
                 .filter(|one| one.node_eni == uid)
                 .cloned()
                 .collect();
-            let new = (selected || problem.is_some() || !unclaimed.is_empty()).then(|| {
+            let skipped = desired.skipped.get(uid).copied();
+            let says_more = !unclaimed.is_empty() || skipped.is_some();
+            let new = (selected || problem.is_some() || says_more).then(|| {
                 let wishes = desired.wishes.iter();
                 let wishes = wishes.filter(|wish| wish.spec.node_eni.uid == uid).count();
                 NodeTally {
@@ -195,6 +205,7 @@ impl Controller {
                     desired: u32::try_from(wishes).unwrap_or(u32::MAX),
                     problem: problem.cloned(),
                     unclaimed,
+                    skipped,
                 }
             });
             let nodes = tallies.entry(uid.to_owned()).or_default();

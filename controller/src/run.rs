@@ -5,7 +5,7 @@ mod tasks;
 
 use std::{sync::Arc, time::Duration};
 
-use eniway_ec2::{Ec2, Paced, Throttle};
+use eniway_ec2::{Ec2, Paced, Throttle, queue::Queue};
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -46,6 +46,17 @@ pub async fn run(
     ec2: impl Ec2,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
+    run_listening(config, kubernetes, ec2, None, shutdown).await
+}
+
+/// The same, and listens to a queue of events, if there is one.
+pub async fn run_listening(
+    config: Config,
+    kubernetes: impl Kubernetes,
+    ec2: impl Ec2,
+    queue: Option<Arc<dyn Queue>>,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
     let metrics = Metrics::default();
     let kubernetes: Arc<dyn Kubernetes> = Arc::new(kubernetes);
     let mut background = JoinSet::new();
@@ -73,6 +84,13 @@ pub async fn run(
         sender,
     ));
     spawn(&controller, &mut background, notices);
+    if let Some(queue) = queue {
+        let controller = Arc::clone(&controller);
+        background.spawn(async move {
+            controller.listen(queue).await;
+            Err(Error::Ended)
+        });
+    }
 
     let mut election = Election::new(
         Arc::clone(&controller.kubernetes),

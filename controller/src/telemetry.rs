@@ -40,6 +40,8 @@ pub struct Metrics {
     pub(crate) queue_depth: Gauge,
     pub(crate) leader: Gauge,
     orphans: Family<Labels, Gauge>,
+    events: Family<Labels, Counter>,
+    pub(crate) queue_failures: Counter,
     pub(crate) interfaces: Family<Labels, Gauge>,
     pub(crate) subnet_free: Family<Labels, Gauge>,
     pub(crate) ready: Arc<AtomicBool>,
@@ -62,6 +64,8 @@ impl Default for Metrics {
             queue_depth: Gauge::default(),
             leader: Gauge::default(),
             orphans: Family::default(),
+            events: Family::default(),
+            queue_failures: Counter::default(),
             interfaces: Family::default(),
             subnet_free: Family::default(),
             ready: Arc::default(),
@@ -101,6 +105,16 @@ impl Metrics {
         );
         r.register("leader", "1 while this replica leads", self.leader.clone());
         r.register(
+            "events",
+            "Messages of the queue of events, by kind",
+            self.events.clone(),
+        );
+        r.register(
+            "event_queue_failures",
+            "Calls of the queue of events that brought no answer",
+            self.queue_failures.clone(),
+        );
+        r.register(
             "interfaces",
             "Interfaces of this cluster by state",
             self.interfaces.clone(),
@@ -126,6 +140,12 @@ impl Metrics {
         self.ec2_waiting
             .get_or_create(&labels)
             .observe(waited.as_secs_f64());
+    }
+
+    pub(crate) fn heard(&self, kind: &'static str) {
+        self.events
+            .get_or_create(&vec![("kind", kind.to_owned())])
+            .inc();
     }
 
     pub(crate) fn orphans(&self, state: &'static str, count: usize) {

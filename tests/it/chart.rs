@@ -64,6 +64,8 @@ const FULL: &[&str] = &[
     "imagePullSecrets[0].name=pull,podLabels.team=net,podAnnotations.note=here",
     "--set",
     "controller.nodeSelector.role=infra,nodeSelector.ng=multi-eni",
+    "--set",
+    "controller.eventsQueueURL=https://sqs.eu-west-1.amazonaws.com/123456789012/events",
 ];
 
 /// The objects of this kind.

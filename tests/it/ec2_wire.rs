@@ -6,6 +6,7 @@ use std::{
 };
 
 use lab::{Config, Lab};
+use simulation::door::QUEUE;
 
 /// A program that ends with the test.
 struct Program(Child);
@@ -53,8 +54,13 @@ fn the_program_attaches_and_deletes_over_the_wire() {
     let group = lab
         .ec2()
         .with_world(|world, _| world.groups().next().unwrap().id.to_string());
+    let queue = lab.ec2().with_world(|world, _| {
+        world.add_queue(QUEUE);
+        world.queue_url(&lab.ec2_url(), QUEUE)
+    });
     let child = Command::new(&program)
-        .args(["run", "--cluster-name", "wire", "--region", "us-west-2"])
+        .args(["run", "--events-queue-url", &queue])
+        .args(["--cluster-name", "wire", "--region", "us-west-2"])
         .args(["--metrics-address", "127.0.0.1:0", "--ec2-endpoint"])
         .arg(lab.ec2_url())
         .arg("--kubeconfig")
@@ -86,6 +92,14 @@ fn the_program_attaches_and_deletes_over_the_wire() {
         })
     };
     assert_eq!(ours(), 1);
+    lab.ec2().with_world(|world, now| {
+        let queue = world.queue(QUEUE).unwrap();
+        queue.send("id", "{}", now);
+    });
+    until("the message is taken", || {
+        let ec2 = lab.ec2();
+        ec2.with_world(|world, _| world.queue(QUEUE).unwrap().is_empty())
+    });
     lab.kubectl(&["delete", "nodeeni", "wire", "--wait=false"])
         .unwrap();
     until("nothing is left", || ours() == 0 && state().is_empty());

@@ -9,11 +9,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::{
     Assigning, AttachmentId, DataPath, DeletionPolicy, DeviceIndex, Enforcement, EniId, GroupId,
-    InstanceId, Ipv4Wish, Ipv6Wish, MacAddress, SubnetId, XdpMode, conditions::list_map,
+    InstanceId, Ipv4Wish, Ipv6Wish, MacAddress, SubnetId, XdpMode, conditions::list_map, hash,
 };
 
 /// The decisions about one interface. Written by the controller alone.
@@ -354,15 +353,7 @@ pub struct XdpStatus {
 /// into the 253 characters that Kubernetes allows.
 #[must_use]
 pub fn record_name(node_eni: &NodeEniRef, instance: &InstanceId, subnet: &SubnetId) -> String {
-    let mut hash = Sha256::new();
-    for part in [instance.as_str(), &node_eni.uid, subnet.as_str()] {
-        hash.update(part.as_bytes());
-        hash.update([0]);
-    }
-    let digest: String = hash.finalize()[..5]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let digest = hash::short([instance.as_str(), &node_eni.uid, subnet.as_str()]);
     let stem = &node_eni.name[..node_eni.name.len().min(253 - 11)];
     format!("{}-{digest}", stem.trim_end_matches(['.', '-']))
 }

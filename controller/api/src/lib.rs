@@ -20,6 +20,7 @@ pub mod attachment;
 pub mod conditions;
 pub mod crds;
 pub mod data_path;
+mod hash;
 pub mod ids;
 pub mod mark;
 #[expect(

@@ -2,6 +2,8 @@
 //!
 //! Their values are fixed from the first day: what bears another mark is never touched.
 
+use crate::hash;
+
 /// Tag: the cluster's name (chart value `clusterName`).
 pub const TAG_CLUSTER: &str = "eniway.io/cluster";
 /// Tag: the UID of the namespace kube-system, which no two clusters share.
@@ -67,6 +69,25 @@ pub const FINALIZER_ATTACHMENT: &str = "eniway.io/attachment";
 pub const ANNOTATION_FORCE_RELEASE: &str = "eniway.io/force-release";
 /// Annotation on a NodeENI: so many nodes may lose their interface at once.
 pub const ANNOTATION_CONFIRM_RELEASE: &str = "eniway.io/confirm-release";
+
+/// Taint that a node registers with; taken off once its interfaces are ready, and never put on.
+pub const TAINT_NOT_READY: &str = "eniway.io/not-ready";
+/// What the labels begin with that say which NodeENIs are fulfilled on a node; see [`ready_label`].
+pub const LABEL_READY: &str = "ready.eniway.io/";
+
+/// The label on a node that says that the NodeENI's interfaces are ready there.
+///
+/// The part after the slash holds 63 characters: a longer name is cut, and a hash tells it from others.
+#[must_use]
+pub fn ready_label(node_eni: &str) -> String {
+    const LONGEST: usize = 63;
+    if node_eni.len() <= LONGEST {
+        return format!("{LABEL_READY}{node_eni}");
+    }
+    let hash = hash::short([node_eni]);
+    let stem = &node_eni[..LONGEST - 1 - hash.len()];
+    format!("{LABEL_READY}{stem}-{hash}")
+}
 
 /// Field manager of the controller.
 pub const CONTROLLER: &str = "eniway-controller";

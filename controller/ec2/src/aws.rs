@@ -1,8 +1,9 @@
-//! The door to the real EC2: only here and below does anything speak through `aws-sdk-ec2`.
+//! The door to the real EC2 and SQS: only here and below does anything speak through the AWS SDK.
 
 mod addresses;
 mod change;
 mod parse;
+mod queue;
 mod read;
 mod routes;
 
@@ -16,6 +17,7 @@ use aws_sdk_ec2::{
 use eniway_api::{Asked, AttachmentId, EniId, VpcId};
 use ipnet::IpNet;
 
+pub use self::queue::Sqs;
 use crate::{
     Answer, Call, Change, Ec2, Eni, Error, Group, Instance, InstanceType, Instances, Interfaces,
     NewAttachment, NewEni, RouteChange, RouteTable, Subnet,
@@ -34,14 +36,20 @@ pub struct Place {
     pub endpoint: Option<String>,
 }
 
+impl Place {
+    async fn load(&self) -> aws_config::SdkConfig {
+        let mut loader = aws_config::from_env();
+        if let Some(region) = &self.region {
+            loader = loader.region(aws_config::Region::new(region.clone()));
+        }
+        loader.load().await
+    }
+}
+
 impl Aws {
     /// Finds credentials by the default chain: environment, IRSA, Pod Identity, instance profile.
     pub async fn connect(place: Place) -> Self {
-        let mut loader = aws_config::from_env();
-        if let Some(region) = place.region {
-            loader = loader.region(aws_config::Region::new(region));
-        }
-        Self::configured(&loader.load().await, place.endpoint)
+        Self::configured(&place.load().await, place.endpoint)
     }
 
     /// Uses the credentials, the region and the HTTP client of `shared`.

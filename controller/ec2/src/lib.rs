@@ -10,6 +10,7 @@ pub mod error;
 pub mod instance_types;
 pub mod model;
 pub mod paced;
+pub mod queue;
 pub mod routes;
 pub mod snapshot;
 pub mod throttle;

@@ -107,6 +107,8 @@ pub(super) const fn kind(action: &Action) -> &'static str {
         Action::Unassign { .. } => "Unassign",
         Action::Detach { .. } => "Detach",
         Action::Delete { .. } => "Delete",
+        Action::LabelNode { .. } => "LabelNode",
+        Action::Untaint { .. } => "Untaint",
         Action::Look(_) => "Look",
     }
 }

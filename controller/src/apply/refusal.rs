@@ -87,6 +87,8 @@ impl Controller {
             | Action::DeleteRecord { .. }
             | Action::Report { .. }
             | Action::DropFinalizer { .. }
+            | Action::LabelNode { .. }
+            | Action::Untaint { .. }
             | Action::Look(_) => {}
         }
     }

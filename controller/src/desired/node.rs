@@ -2,26 +2,52 @@
 
 use std::collections::BTreeMap;
 
-use eniway_api::{InstanceId, NodeEni};
+use eniway_api::{InstanceId, NodeEni, mark};
 
 /// A Kubernetes node, as far as interfaces care.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Node {
     pub name: String,
+    /// Another node that takes the name has another one.
+    pub uid: String,
+    /// Rises with each write; 0: not known.
+    pub version: u64,
     pub labels: BTreeMap<String, String>,
     pub provider: Provider,
+    /// Those that say that it is not ready yet.
+    pub taints: Vec<Taint>,
 }
 
-/// What runs a node.
+/// A taint of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taint {
+    /// Where it stands in the node's list.
+    pub index: usize,
+    pub key: String,
+    pub effect: String,
+}
+
+/// The taint of a node whose cloud has not said yet what it is: labels may be missing.
+const UNINITIALIZED: &str = "node.cloudprovider.kubernetes.io/uninitialized";
+
+/// What runs a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Provider {
     /// An EC2 instance.
     Instance(InstanceId),
     /// Nobody said yet.
+    #[default]
     Unknown,
-    /// Something that has no interfaces for us, as Fargate or a hybrid node.
-    Foreign(String),
+    /// Something that has no interfaces for us, in a word for people.
+    Foreign(&'static str),
 }
+
+/// What EKS says of nodes that take no interface of a user, and what people call them.
+const FOREIGN: [(&str, &str); 3] = [
+    ("fargate", "Fargate"),
+    ("hybrid", "hybrid node"),
+    ("auto", "EKS Auto Mode"),
+];
 
 impl Node {
     /// The instance, if it is one.
@@ -32,15 +58,35 @@ impl Node {
             Provider::Unknown | Provider::Foreign(_) => None,
         }
     }
+
+    /// The taints that it bears until its interfaces are ready.
+    #[must_use]
+    pub fn start_up_taints(&self) -> Vec<Taint> {
+        let ours = self.taints.iter();
+        let ours = ours.filter(|taint| taint.key == mark::TAINT_NOT_READY);
+        ours.cloned().collect()
+    }
+
+    /// Whether the cloud has said all that it has to say of it.
+    #[must_use]
+    pub fn is_initialized(&self) -> bool {
+        self.taints.iter().all(|taint| taint.key != UNINITIALIZED)
+    }
+}
+
+/// Whether a taint says something of how ready the node is.
+#[must_use]
+pub fn matters(taint: &Taint) -> bool {
+    [mark::TAINT_NOT_READY, UNINITIALIZED].contains(&taint.key.as_str())
 }
 
 /// Reads a node's `spec.providerID` and its labels.
 #[must_use]
 pub fn provider(provider_id: Option<&str>, labels: &BTreeMap<String, String>) -> Provider {
     if let Some(kind) = labels.get("eks.amazonaws.com/compute-type")
-        && matches!(kind.as_str(), "fargate" | "hybrid")
+        && let Some((_, word)) = FOREIGN.iter().find(|(foreign, _)| foreign == kind)
     {
-        return Provider::Foreign(kind.clone());
+        return Provider::Foreign(word);
     }
     let Some(id) = provider_id.filter(|id| !id.is_empty()) else {
         return Provider::Unknown;
@@ -50,7 +96,7 @@ pub fn provider(provider_id: Option<&str>, labels: &BTreeMap<String, String>) ->
     if id.starts_with("aws://") && last.starts_with("i-") {
         Provider::Instance(last.into())
     } else {
-        Provider::Foreign(id.to_owned())
+        Provider::Foreign("not an EC2 instance")
     }
 }
 
@@ -64,4 +110,40 @@ pub fn selects(node_eni: &NodeEni, node: &Node) -> bool {
             .iter()
             .all(|(key, value)| node.labels.get(key) == Some(value))
         && expressions.iter().all(|one| one.matches(&node.labels))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_an_instance_or_something_that_people_know_by_a_word() {
+        let check = |id: Option<&str>, kind: Option<&str>, expected: Provider| {
+            let label = kind.map(|kind| ("eks.amazonaws.com/compute-type", kind));
+            let labels = label.map(|(key, value)| (key.to_owned(), value.to_owned()));
+            let labels = labels.into_iter().collect();
+            assert_eq!(provider(id, &labels), expected, "{id:?} {kind:?}");
+        };
+        let ec2 = Some("aws:///eu-central-1a/i-0123456789abcdef0");
+        let instance = || Provider::Instance("i-0123456789abcdef0".into());
+        check(ec2, None, instance());
+        check(ec2, Some("ec2"), instance());
+        // An instance it is, but one that only AWS may change.
+        check(ec2, Some("auto"), Provider::Foreign("EKS Auto Mode"));
+        check(None, Some("fargate"), Provider::Foreign("Fargate"));
+        check(
+            Some("eks-hybrid:///a/b"),
+            Some("hybrid"),
+            Provider::Foreign("hybrid node"),
+        );
+        let elsewhere = "not an EC2 instance";
+        check(Some("azure:///vm"), None, Provider::Foreign(elsewhere));
+        check(
+            Some("aws:///a/fargate-ip-1"),
+            None,
+            Provider::Foreign(elsewhere),
+        );
+        check(None, None, Provider::Unknown);
+        check(Some(""), None, Provider::Unknown);
+    }
 }

@@ -120,7 +120,7 @@ pub(super) fn changed_policy(
 }
 
 /// The wish that stands where the record's subnet stood.
-fn successor<'a>(
+pub(crate) fn successor<'a>(
     desired: &'a Desired,
     node_eni: &NodeEni,
     record: &NodeEniAttachment,
@@ -154,7 +154,7 @@ fn replaced(inputs: Inputs<'_>, record: &NodeEniAttachment, wish: &Wish) -> Opti
 }
 
 /// Whether the problem is known for good: what the NodeENI names is not for this node.
-pub(super) fn is_decision(problem: &Problem) -> bool {
+pub(crate) fn is_decision(problem: &Problem) -> bool {
     matches!(
         problem.reason,
         reason::SUBNET_IN_OTHER_ZONE | reason::NO_SUBNET_IN_ZONE | reason::ADDRESS_OUTSIDE_SUBNETS

@@ -1,6 +1,10 @@
 //! A real API server, reached by kube.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use eniway_api::{
     Ec2Status, NodeEni, NodeEniAttachment, NodeEniAttachmentSpec, NodeEniStatus, RouteStatus, mark,
@@ -19,7 +23,7 @@ use kube::{
 
 use super::{Answer, Error, Kubernetes, Lease, Notice, Record, Watch, crds};
 use crate::{
-    desired::{Declared, Node},
+    desired::{Declared, Node, Taint},
     holders::Pod,
 };
 
@@ -157,6 +161,19 @@ impl Kubernetes for ApiServer {
         condition: Option<&'a Condition>,
     ) -> Answer<'a, ()> {
         in_time(Self::report_routes(self, node_eni, routes, condition))
+    }
+
+    fn label_node<'a>(
+        &'a self,
+        name: &'a str,
+        uid: &'a str,
+        labels: &'a BTreeMap<String, bool>,
+    ) -> Answer<'a, Node> {
+        in_time(Self::label_node(self, name, uid, labels))
+    }
+
+    fn untaint<'a>(&'a self, name: &'a str, uid: &'a str, taints: &'a [Taint]) -> Answer<'a, Node> {
+        in_time(Self::untaint(self, name, uid, taints))
     }
 
     fn publish<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, ()> {

@@ -31,6 +31,10 @@ pub enum Error {
     NodeEniFinalizer { name: String, source: kube::Error },
     #[error("write the status of NodeENI {name}")]
     NodeEniStatus { name: String, source: kube::Error },
+    #[error("set the labels of node {name}")]
+    LabelNode { name: String, source: kube::Error },
+    #[error("take the start-up taint off node {name}")]
+    Untaint { name: String, source: kube::Error },
     #[error("read the lease {name}")]
     ReadLease { name: String, source: kube::Error },
     #[error("write the lease {name}")]
@@ -52,10 +56,6 @@ impl Error {
     /// Whether the object was changed or is gone meanwhile: look again and decide again.
     #[must_use]
     pub fn is_outdated(&self) -> bool {
-        let code = |source: &kube::Error| match source {
-            kube::Error::Api(status) => status.code,
-            _ => 0,
-        };
         match self {
             Self::WriteRecord { source, .. }
             | Self::ChangeRecord { source, .. }
@@ -64,8 +64,25 @@ impl Error {
             | Self::DropFinalizer { source, .. }
             | Self::NodeEniFinalizer { source, .. }
             | Self::NodeEniStatus { source, .. }
+            | Self::LabelNode { source, .. }
+            | Self::Untaint { source, .. }
             | Self::WriteLease { source, .. } => matches!(code(source), 404 | 409 | 422),
             _ => false,
         }
+    }
+    /// Whether we may not write the node.
+    #[must_use]
+    pub fn denies_nodes(&self) -> bool {
+        match self {
+            Self::LabelNode { source, .. } | Self::Untaint { source, .. } => code(source) == 403,
+            _ => false,
+        }
+    }
+}
+
+fn code(source: &kube::Error) -> u16 {
+    match source {
+        kube::Error::Api(status) => status.code,
+        _ => 0,
     }
 }

@@ -17,7 +17,7 @@ use kube::{
 use tracing::warn;
 
 use super::{ApiServer, Change, Record};
-use crate::desired::{Declared, Node, provider};
+use crate::desired::{Declared, Node, Taint, matters, provider};
 
 fn change<T, U>(event: Event<T>, convert: impl FnOnce(T) -> U) -> Change<U> {
     match event {
@@ -92,12 +92,23 @@ impl ApiServer {
     }
 }
 
-fn node(node: KubeNode) -> Node {
+/// What of a node is in use.
+pub(super) fn node(node: KubeNode) -> Node {
+    let version = node.resource_version().and_then(|text| text.parse().ok());
     let labels = node.metadata.labels.unwrap_or_default();
-    let provider_id = node.spec.and_then(|spec| spec.provider_id);
+    let spec = node.spec.unwrap_or_default();
+    let taints = spec.taints.unwrap_or_default();
+    let taints = taints.into_iter().enumerate().map(|(index, taint)| Taint {
+        index,
+        key: taint.key,
+        effect: taint.effect,
+    });
     Node {
-        provider: provider(provider_id.as_deref(), &labels),
+        provider: provider(spec.provider_id.as_deref(), &labels),
         name: node.metadata.name.unwrap_or_default(),
+        uid: node.metadata.uid.unwrap_or_default(),
+        version: version.unwrap_or(0),
         labels,
+        taints: taints.filter(matters).collect(),
     }
 }

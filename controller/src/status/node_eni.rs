@@ -25,6 +25,8 @@ pub struct NodeTally {
     pub problem: Option<Problem>,
     /// J's interfaces there that nothing asks for.
     pub unclaimed: Vec<Unclaimed>,
+    /// It selects the node, which can have no interface: what the node is.
+    pub skipped: Option<&'static str>,
 }
 
 /// What a NodeENI's status is made of.
@@ -90,6 +92,10 @@ pub fn node_eni(situation: Situation<'_>) -> NodeEniStatus {
     let old = situation.node_eni.status.as_ref();
     let old_conditions = old.map(|old| old.conditions.as_slice()).unwrap_or_default();
     let (is_ready, why, message) = summary(situation, &status);
+    let message = match skipped(situation) {
+        Some(skipped) => format!("{message}; {skipped}"),
+        None => message,
+    };
     status.conditions.push(condition(
         old_conditions,
         READY,
@@ -128,6 +134,27 @@ pub fn node_eni(situation: Situation<'_>) -> NodeEniStatus {
     status
 }
 
+/// How many nodes get nothing for good, and what they are.
+fn skipped(situation: Situation<'_>) -> Option<String> {
+    let mut kinds = BTreeMap::new();
+    let nodes = situation.nodes.values();
+    for what in nodes.filter_map(|node| node.skipped) {
+        *kinds.entry(what).or_insert(0_usize) += 1;
+    }
+    let all: usize = kinds.values().sum();
+    let told: Vec<_> = match kinds.len() {
+        0 => return None,
+        1 => kinds.into_keys().map(ToOwned::to_owned).collect(),
+        _ => {
+            let each = kinds.iter();
+            each.map(|(what, count)| format!("{what} ({count})"))
+                .collect()
+        }
+    };
+    let nodes = if all == 1 { "node is" } else { "nodes are" };
+    Some(format!("{all} {nodes} skipped: {}", told.join(", ")))
+}
+
 fn summary(situation: Situation<'_>, counts: &NodeEniStatus) -> (bool, &'static str, String) {
     if situation.node_eni.metadata.deletion_timestamp.is_some() {
         let left = situation.records.len();
@@ -158,6 +185,10 @@ fn summary(situation: Situation<'_>, counts: &NodeEniStatus) -> (bool, &'static 
             more => format!("{} (and {more} more nodes)", problem.message),
         };
         return (false, problem.reason, text);
+    }
+    if counts.nodes == 0 && situation.nodes.values().any(|node| node.skipped.is_some()) {
+        let text = "no node that it selects can have an interface of it";
+        return (false, reason::NO_MATCHING_NODES, text.to_owned());
     }
     if counts.nodes == 0 {
         let text = "no node has the labels that nodeSelector and nodeSelectorExpressions ask for";

@@ -1,4 +1,4 @@
-//! EC2, its metadata service and STS, simulated: strict where EC2 is strict.
+//! EC2, its metadata service, STS and a queue of its events, simulated: strict where EC2 is strict.
 //!
 //! # In-process
 //! [`World`] is the model: no input, no output, no clock. [`WorldSpec::build`] makes one;
@@ -20,12 +20,15 @@
 //! - **Dry run**: ids must be well formed and exist; states and limits are not looked at.
 //! - **Detach while `detaching`** is agreed to and changes nothing, unless forced: then it also ends an
 //!   attachment that is stuck.
+//! - **Queues** hold what EventBridge tells of instances; an answer has no MD5 of its bodies, which no
+//!   SDK insists on.
 //! - **Limits** are checked after zone and VPC, and those after the device index.
 //! - **Status** of an interface follows its attachment: `attaching`, `in-use`, `detaching`.
 //! - **Read lag** concerns Describe calls of interfaces, instances and routes; networks are always current.
 #![forbid(unsafe_code)]
 
 mod action;
+pub mod bridge;
 mod bucket;
 pub mod control;
 mod error;
@@ -40,11 +43,13 @@ mod metadata;
 pub mod model;
 mod page;
 pub mod pool;
+pub mod queue;
 mod request;
 pub mod route_table;
 pub mod server;
 mod settings;
 pub mod spec;
+mod sqs;
 mod table;
 mod token;
 mod wire;
@@ -52,6 +57,7 @@ mod world;
 mod xml;
 
 pub use self::action::{AttachNetworkInterface, CreateNetworkInterface};
+pub use self::bridge::Warning;
 pub use self::error::{ApiError, Error};
 pub use self::event::{Event, What};
 pub use self::fault::{Effect, Fault};

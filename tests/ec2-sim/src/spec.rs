@@ -36,6 +36,8 @@ pub struct WorldSpec {
     pub security_groups: Vec<GroupSpec>,
     pub route_tables: Vec<RouteTableSpec>,
     pub instances: Vec<InstanceSpec>,
+    /// Names of queues that get what EventBridge tells of instances.
+    pub queues: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -64,13 +64,17 @@ async fn serve_connection(stream: TcpStream, router: Router) {
 #[error("the simulator hangs up")]
 struct HangUp;
 
-/// EC2's and STS's Query protocol, by POST or GET.
+/// EC2's and STS's Query protocol, by POST or GET; a target in a header is SQS's JSON protocol.
 pub(crate) async fn serve_query(
     State(shared): State<Arc<Shared>>,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response<Body> {
+    let target = headers.get("x-amz-target").and_then(|it| it.to_str().ok());
+    if let Some(action) = target.and_then(|target| target.strip_prefix(crate::sqs::TARGET)) {
+        return crate::sqs::serve(shared, action, &headers, &body).await;
+    }
     let mut request = Request::parse(uri.query().unwrap_or_default().as_bytes());
     request.parameters.extend(Request::parse(&body).parameters);
     let signed =
@@ -110,12 +114,15 @@ pub(crate) async fn serve_query(
             );
             typed(status, "text/html", page)
         }
-        Err(Error::ConnectionLost) => {
-            let mut response = Response::new(Body::empty());
-            response.extensions_mut().insert(HangUp);
-            response
-        }
+        Err(Error::ConnectionLost) => hang_up(),
     }
+}
+
+/// Ends the connection instead of an answer.
+pub(crate) fn hang_up() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    response.extensions_mut().insert(HangUp);
+    response
 }
 
 fn xml(status: u16, body: String) -> Response<Body> {

@@ -15,6 +15,7 @@ use crate::fault::{Effect, Fault, Faults};
 use crate::ids::{AttachmentId, EniId, GroupId, InstanceId, Namer, RouteTableId, SubnetId, VpcId};
 use crate::lifecycle::Due;
 use crate::model::{Group, Instance, Interface, Subnet, Vpc};
+use crate::queue::Queue;
 use crate::request::{Request, Response};
 use crate::route_table::RouteTable;
 use crate::settings::Settings;
@@ -42,6 +43,7 @@ pub struct World {
     pub(crate) due: BTreeMap<(Timestamp, u64), Due>,
     pub(crate) due_count: u64,
     pub(crate) spoil: Option<Effect>,
+    pub(crate) queues: BTreeMap<String, Queue>,
     faults: Faults,
     buckets: Buckets,
     counters: Counters,
@@ -79,6 +81,7 @@ impl World {
             due: BTreeMap::new(),
             due_count: 0,
             spoil: None,
+            queues: BTreeMap::new(),
             faults: Faults::default(),
             buckets: Buckets::default(),
             counters: Counters::new(),
@@ -126,31 +129,7 @@ impl World {
         request_id: &str,
         now: Timestamp,
     ) -> Result<Response, Error> {
-        match fault {
-            Some(Effect::Error {
-                code,
-                message,
-                status,
-            }) => {
-                let error = crate::error::api(&code, message);
-                return Err(ApiError {
-                    status: status.unwrap_or(error.status),
-                    ..error
-                }
-                .into());
-            }
-            Some(Effect::Throttle) => return Err(crate::error::throttled().into()),
-            Some(Effect::Html { status }) => return Err(Error::Html { status }),
-            Some(Effect::ConnectionResetBefore) => return Err(Error::ConnectionLost),
-            Some(
-                Effect::ConnectionLostAfter
-                | Effect::Delay { .. }
-                | Effect::StuckAttaching
-                | Effect::StuckDetaching
-                | Effect::AttachmentVanishes { .. },
-            )
-            | None => {}
-        }
+        refused(fault.as_ref())?;
         if self.settings.buckets && !self.buckets.admit(request, now) {
             return Err(crate::error::throttled().into());
         }
@@ -275,7 +254,39 @@ impl World {
         &self.account
     }
 
+    /// A call of another service than EC2: spoiled and counted alike.
+    pub(crate) fn spoiled<T>(
+        &mut self,
+        action: &str,
+        now: Timestamp,
+        work: impl FnOnce(&mut Self) -> Result<T, ApiError>,
+    ) -> (Duration, Result<T, Error>) {
+        self.advance(now);
+        let fault = self.faults.strike(action);
+        let mut delay = self.settings.latency_ms;
+        if let Some(Effect::Delay { ms }) = &fault {
+            delay += *ms;
+        }
+        let lost = matches!(fault, Some(Effect::ConnectionLostAfter));
+        let answer = match refused(fault.as_ref()) {
+            Ok(()) if lost => work(self)
+                .map_err(Error::from)
+                .and(Err(Error::ConnectionLost)),
+            Ok(()) => work(self).map_err(Error::from),
+            Err(error) => Err(error),
+        };
+        let code = answer.as_ref().err().map_or("OK", Error::code).to_owned();
+        self.count(action, code);
+        (delay, answer)
+    }
+
     pub(crate) fn tell(&mut self, at: Timestamp, what: What) {
+        if let What::InstanceState {
+            instance, state, ..
+        } = &what
+        {
+            self.tell_state(instance, *state, at);
+        }
         self.last_sequence += 1;
         self.events.push_back(Event {
             sequence: self.last_sequence,
@@ -310,5 +321,34 @@ impl World {
             .or_default()
             .entry(code)
             .or_default() += 1;
+    }
+}
+
+/// What a fault answers before the call is carried out.
+fn refused(fault: Option<&Effect>) -> Result<(), Error> {
+    match fault {
+        Some(Effect::Error {
+            code,
+            message,
+            status,
+        }) => {
+            let error = crate::error::api(code, message);
+            Err(ApiError {
+                status: status.unwrap_or(error.status),
+                ..error
+            }
+            .into())
+        }
+        Some(Effect::Throttle) => Err(crate::error::throttled().into()),
+        Some(Effect::Html { status }) => Err(Error::Html { status: *status }),
+        Some(Effect::ConnectionResetBefore) => Err(Error::ConnectionLost),
+        Some(
+            Effect::ConnectionLostAfter
+            | Effect::Delay { .. }
+            | Effect::StuckAttaching
+            | Effect::StuckDetaching
+            | Effect::AttachmentVanishes { .. },
+        )
+        | None => Ok(()),
     }
 }

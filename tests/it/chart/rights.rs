@@ -16,7 +16,7 @@ ClusterRole eniway-controller: networking.k8s.aws/nodeenis: get list watch patch
 ClusterRole eniway-controller: networking.k8s.aws/nodeenis/status: patch
 ClusterRole eniway-controller: networking.k8s.aws/nodeeniattachments/status: patch
 ClusterRole eniway-controller: networking.k8s.aws/nodeeniattachments: get list watch create update patch delete
-ClusterRole eniway-controller: nodes: get list watch
+ClusterRole eniway-controller: nodes: get list watch patch
 ClusterRole eniway-controller: pods: list
 ClusterRole eniway-controller: namespaces (kube-system): get
 ClusterRole eniway-controller: apiextensions.k8s.io/customresourcedefinitions (nodeenis.networking.k8s.aws nodeeniattachments.networking.k8s.aws): get
@@ -87,10 +87,26 @@ fn each_role_is_bound_to_the_account_of_its_name_only() {
     }
 }
 
+fn policy(name: &str) -> Value {
+    let text = fs::read_to_string(chart().join("files").join(name)).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+#[test]
+fn the_policy_for_the_queue_allows_to_receive_and_delete_there_and_no_more() {
+    let policy = policy("iam-policy-events.json");
+    let [statement] = &policy["Statement"].as_array().unwrap()[..] else {
+        panic!("one statement in {policy}")
+    };
+    // A batch of deletes needs no right of its own.
+    let actions = words(&statement["Action"]);
+    assert_eq!(actions, ["sqs:DeleteMessage", "sqs:ReceiveMessage"]);
+    assert_eq!(statement["Resource"], "arn:aws:sqs:*:*:my-queue");
+}
+
 #[test]
 fn the_policy_for_ec2_allows_the_controllers_calls_and_no_more() {
-    let text = fs::read_to_string(chart().join("files/iam-policy.json")).unwrap();
-    let policy: Value = serde_json::from_str(&text).unwrap();
+    let policy = policy("iam-policy.json");
     let statements = policy["Statement"].as_array().unwrap();
     let actions = |statement: &Value| -> BTreeSet<String> {
         let one_or_more = match &statement["Action"] {

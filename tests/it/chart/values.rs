@@ -16,6 +16,23 @@ fn lint_has_nothing_to_say() {
     }
 }
 
+#[test]
+fn the_controller_listens_to_the_queue_that_is_given_and_to_no_other() {
+    let url = |values: &[&str]| {
+        let objects = render(values).unwrap();
+        let controller = of_kind(&objects, "Deployment").next().unwrap();
+        let pod = &controller["spec"]["template"]["spec"];
+        let variables = pod["containers"][0]["env"].as_array().unwrap().iter();
+        let mut named = variables.filter(|one| one["name"] == "EVENTS_QUEUE_URL");
+        named
+            .next()
+            .map(|one| one["value"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(url(DEFAULT), None);
+    let given = "https://sqs.eu-west-1.amazonaws.com/123456789012/events";
+    assert_eq!(url(FULL).as_deref(), Some(given));
+}
+
 /// What stands there by mistake is refused, with the reason.
 const REFUSED: &[(&[&str], &str)] = &[
     (&[], "clusterName is required"),
@@ -35,6 +52,15 @@ const REFUSED: &[(&[&str], &str)] = &[
     (
         &["--set", "clusterName=a", "--set", "logFormat=xml"],
         "logFormat",
+    ),
+    (
+        &[
+            "--set",
+            "clusterName=a",
+            "--set",
+            "controller.eventsQueueURL=my-queue",
+        ],
+        "eventsQueueURL",
     ),
     (
         &[

@@ -1,6 +1,6 @@
 //! A controller at work, which lives and dies at the test's word.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use eniway_controller::{Config, config::Timing, kubernetes::ApiServer};
 use kube::Client;
@@ -81,6 +81,20 @@ impl Running {
         let shutdown = CancellationToken::new();
         let kubernetes = ApiServer::new(client, &config.identity);
         let run = eniway_controller::run(config, kubernetes, ec2, shutdown.clone());
+        Controller {
+            task: tokio::spawn(run),
+            shutdown,
+        }
+    }
+
+    /// A controller that listens to the world's queue, and reads EC2 whole once.
+    pub(super) fn listening(&self) -> Controller {
+        let shutdown = CancellationToken::new();
+        let config = patient();
+        let kubernetes = ApiServer::new(self.client.clone(), &config.identity);
+        let (ec2, queue) = (self.door.clone(), Arc::new(self.door.clone()));
+        let stop = shutdown.clone();
+        let run = eniway_controller::run_listening(config, kubernetes, ec2, Some(queue), stop);
         Controller {
             task: tokio::spawn(run),
             shutdown,

@@ -96,6 +96,7 @@ impl Model {
             name: format!("node{number}"),
             labels: BTreeMap::from([("ng".to_owned(), "multi".to_owned())]),
             provider: Provider::Instance(instance_id(number, 0).as_str().into()),
+            ..Node::default()
         });
         let start = Instant::now();
         let mut model = Self {
@@ -324,6 +325,8 @@ impl Model {
             Action::DropFinalizer { name } => {
                 self.records.remove(name);
             }
+            // The node itself is no part of a plan.
+            Action::LabelNode { .. } | Action::Untaint { .. } => {}
             Action::Look(look) => self.look(look),
             Action::Create { .. }
             | Action::Attach { .. }

@@ -4,6 +4,7 @@
 //! and can fail there, and then show what readers see by now.
 
 mod addresses;
+mod queue;
 mod routes;
 
 use std::{
@@ -22,6 +23,8 @@ use eniway_ec2::{
 };
 use ipnet::IpNet;
 use jiff::Timestamp;
+
+pub use self::queue::QUEUE;
 
 /// A world, wherever it lives, behind the controller's door.
 #[derive(Clone)]

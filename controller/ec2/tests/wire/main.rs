@@ -9,5 +9,6 @@ mod example;
 mod faults;
 mod life;
 mod pages;
+mod queue;
 mod routes;
 mod world;

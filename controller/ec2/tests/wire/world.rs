@@ -55,19 +55,23 @@ pub(super) fn spec() -> WorldSpec {
     }
 }
 
+/// Credentials and a region.
+pub(super) fn shared() -> SdkConfig {
+    let credentials = Credentials::new("key", "secret", None, None, "test");
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-west-2"))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .build()
+}
+
 impl Wire {
     pub(super) async fn start(spec: WorldSpec) -> Self {
         let world = spec.build(Timestamp::now()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let options = Options::default();
         let server = Server::start(world, listener, options).await.unwrap();
-        let credentials = Credentials::new("key", "secret", None, None, "test");
-        let shared = SdkConfig::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new("us-west-2"))
-            .credentials_provider(SharedCredentialsProvider::new(credentials))
-            .build();
-        let ec2 = Aws::configured(&shared, Some(server.url()));
+        let ec2 = Aws::configured(&shared(), Some(server.url()));
         Self { server, ec2 }
     }
 

@@ -45,6 +45,7 @@ fn fleet(node_eni: &NodeEni, words: &str, at_hand: &str) -> Fleet {
             name: name.clone(),
             labels: labels.into_iter().collect(),
             provider: Provider::Instance(instance.into()),
+            ..Node::default()
         };
         nodes.insert(name.clone(), node);
         let letters = rest.char_indices().filter(|(_, c)| c.is_alphabetic());

@@ -27,6 +27,9 @@ impl WorldSpec {
         if let Some(account) = self.account {
             world.account = account;
         }
+        for queue in &self.queues {
+            world.add_queue(queue);
+        }
         for vpc in self.vpcs {
             world.add_vpc(vpc)?;
         }

@@ -9,5 +9,6 @@ mod http;
 mod metadata;
 mod paging;
 mod properties;
+mod queue;
 mod strict;
 mod time;

@@ -1,7 +1,7 @@
 //! An API server in a few maps: it refuses what is out of date, and its watches lag and start anew.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -11,7 +11,7 @@ use eniway_api::{
     conditions::ROUTES_READY, mark,
 };
 use eniway_controller::{
-    desired::{Declared, Node},
+    desired::{Declared, Node, Taint},
     holders::Pod,
     kubernetes::{Answer, Change, Error, Kubernetes, Lease, Notice, Record, Watch, holding},
 };
@@ -34,7 +34,7 @@ pub(crate) struct ApiServer {
     weather: Weather,
 }
 
-fn refusal(code: u16) -> kube::Error {
+pub(crate) fn refusal(code: u16) -> kube::Error {
     kube::Error::Api(Status::failure("by the model", "").with_code(code).boxed())
 }
 
@@ -359,6 +359,31 @@ impl Kubernetes for ApiServer {
             });
             written.await.map_err(|source| Error::NodeEniStatus {
                 name: node_eni.name_any(),
+                source,
+            })
+        })
+    }
+
+    fn label_node<'a>(
+        &'a self,
+        name: &'a str,
+        uid: &'a str,
+        labels: &'a BTreeMap<String, bool>,
+    ) -> Answer<'a, Node> {
+        Box::pin(async move {
+            let written = self.write(|store| store.label_node(name, uid, labels));
+            written.await.map_err(|source| Error::LabelNode {
+                name: name.to_owned(),
+                source,
+            })
+        })
+    }
+
+    fn untaint<'a>(&'a self, name: &'a str, uid: &'a str, taints: &'a [Taint]) -> Answer<'a, Node> {
+        Box::pin(async move {
+            let written = self.write(|store| store.untaint(name, uid, taints));
+            written.await.map_err(|source| Error::Untaint {
+                name: name.to_owned(),
                 source,
             })
         })

@@ -10,7 +10,7 @@ use eniway_api::{
 };
 use kube::ResourceExt;
 
-use crate::cluster::{CONTROLLERS, Cluster, NODE_ENIS, NODES, node, node_eni};
+use crate::cluster::{CONTROLLERS, Cluster, LABEL, NODE_ENIS, NODES, node, node_eni, node_name};
 use simulation::small_cloud::{self, SUBNETS, instance_id, subnet};
 
 /// What has become of the nodes so far.
@@ -128,8 +128,10 @@ impl Chaos {
             return;
         }
         state.labelled = !state.labelled;
-        let State { life, labelled, .. } = *state;
-        cluster.api.store().put_node(node(number, life, labelled));
+        let labelled = state.labelled;
+        let (key, value) = LABEL;
+        let value = labelled.then_some(value);
+        cluster.api.store().label(&node_name(number), key, value);
         self.note(cluster, &format!("node{number} has the label: {labelled}"));
     }
 
@@ -146,10 +148,7 @@ impl Chaos {
     fn unregister(&mut self, cluster: &Cluster, number: usize) {
         self.note(cluster, &format!("node{number} is deleted"));
         self.nodes[number].registered = false;
-        cluster
-            .api
-            .store()
-            .remove_node(&crate::cluster::node_name(number));
+        cluster.api.store().remove_node(&node_name(number));
     }
 
     /// Another instance takes the node's name, once the old one has ended.

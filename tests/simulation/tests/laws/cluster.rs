@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -9,11 +10,12 @@ use ec2_sim::{EniId, InstanceState, Request, Settings, World};
 use eniway_api::{Ipv4Wish, NodeEni, NodeEniSpec, SubnetPolicy, mark};
 use eniway_controller::{
     Config,
-    desired::{Node, Provider},
+    desired::{Node, Provider, Taint},
 };
+use eniway_ec2::queue::Queue;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
-use simulation::door::{Clock, Door};
+use simulation::door::{Clock, Door, QUEUE};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +33,9 @@ pub(crate) const NODES: usize = 4;
 pub(crate) const NODE_ENIS: usize = 3;
 /// More controllers than one would do by mistake.
 pub(crate) const CONTROLLERS: usize = 2;
+
+/// Which nodes NodeENIs select.
+pub(crate) const LABEL: (&str, &str) = ("ng", "multi");
 
 pub(crate) struct Cluster {
     pub(crate) api: ApiServer,
@@ -71,16 +76,29 @@ fn world(seed: u64, weather: &Weather) -> World {
         forget_ms: Duration::from_secs(300),
         ..Settings::default()
     };
-    small_cloud::world(NODES, seed, settings)
+    let mut world = small_cloud::world(NODES, seed, settings);
+    // At least once means: sometimes twice.
+    world.add_queue(QUEUE).twice = weather.below(2) == 0;
+    world
 }
 
 /// The node as its kubelet registers it.
 pub(crate) fn node(number: usize, life: usize, labelled: bool) -> Node {
-    let label = ("ng".to_owned(), "multi".to_owned());
+    let (key, value) = LABEL;
+    let label = (key.to_owned(), value.to_owned());
+    let taint = Taint {
+        index: 0,
+        key: mark::TAINT_NOT_READY.to_owned(),
+        effect: "NoSchedule".to_owned(),
+    };
+    let instance = instance_id(number, life);
     Node {
         name: node_name(number),
+        uid: format!("node-{instance}"),
+        version: 0,
         labels: labelled.then_some(label).into_iter().collect(),
-        provider: Provider::Instance(instance_id(number, life).as_str().into()),
+        provider: Provider::Instance(instance.as_str().into()),
+        taints: vec![taint],
     }
 }
 
@@ -92,7 +110,7 @@ pub(crate) fn node_eni(
     secondary: Option<u32>,
 ) -> NodeEni {
     let spec = NodeEniSpec {
-        node_selector: BTreeMap::from([("ng".to_owned(), "multi".to_owned())]),
+        node_selector: BTreeMap::from([(LABEL.0.to_owned(), LABEL.1.to_owned())]),
         subnet_ids: subnets
             .iter()
             .map(|number| subnet(*number).into())
@@ -166,7 +184,13 @@ impl Cluster {
                 ..Config::embedded("simulated")
             };
             let shutdown = CancellationToken::new();
-            let run = eniway_controller::run(config, self.api.clone(), seat, shutdown.clone());
+            // One listens to events, the other does without.
+            let queue: Option<Arc<dyn Queue>> = match number {
+                0 => Some(Arc::new(seat.clone())),
+                _ => None,
+            };
+            let (api, stop) = (self.api.clone(), shutdown.clone());
+            let run = eniway_controller::run_listening(config, api, seat, queue, stop);
             let task = tokio::spawn(run);
             self.controllers[number] = Some(Running { task, shutdown });
         }
@@ -214,7 +238,7 @@ impl Cluster {
         let changes = world
             .counters()
             .iter()
-            .filter(|(action, _)| !action.starts_with("Describe"));
+            .filter(|(action, _)| !action.starts_with("Describe") && *action != "ReceiveMessage");
         let calls = changes.flat_map(|(_, codes)| codes.values()).sum();
         (calls, self.api.store().writes())
     }

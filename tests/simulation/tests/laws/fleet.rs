@@ -141,6 +141,7 @@ async fn measure(nodes: usize) -> Costs {
             name: format!("node{number}"),
             labels: BTreeMap::from([label.clone()]),
             provider: Provider::Instance(instance(number).as_str().into()),
+            ..Node::default()
         });
     }
     let config = Config {

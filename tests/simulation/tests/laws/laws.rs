@@ -7,7 +7,7 @@ use eniway_api::{NodeEni, SubnetPolicy, mark};
 use eniway_controller::desired::Node;
 use kube::ResourceExt as _;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, LABEL};
 use simulation::small_cloud::{SUBNETS, subnet, zone};
 
 /// One interface of ours: for which NodeENI, on which instance, in which subnet.
@@ -24,7 +24,7 @@ pub(crate) fn broken(cluster: &Cluster) -> Vec<String> {
         if node_eni.metadata.deletion_timestamp.is_some() {
             broken.push(format!("{} is still being deleted", node_eni.name_any()));
         }
-        for node in nodes.iter().filter(|node| !node.labels.is_empty()) {
+        for node in nodes.iter().filter(|node| selected(node)) {
             let id = node.instance().unwrap().to_string();
             if cluster.state(&id) == Some(InstanceState::Running) {
                 expect(&mut expected, node_eni, &id, &places);
@@ -45,6 +45,9 @@ pub(crate) fn broken(cluster: &Cluster) -> Vec<String> {
         ));
     }
     addresses(cluster, &node_enis, &mut broken);
+    for node in &nodes {
+        readiness(node, cluster, &expected, &mut broken);
+    }
     others(cluster, &mut broken);
     unadopted(cluster, &expected, &mut broken);
     broken
@@ -76,6 +79,36 @@ fn unadopted(cluster: &Cluster, expected: &BTreeSet<Place>, broken: &mut Vec<Str
         if expected.contains(&(name, instance, eni.subnet.to_string())) {
             broken.push(format!("{} is listed, asked for and not adopted", eni.id));
         }
+    }
+}
+
+fn selected(node: &Node) -> bool {
+    node.labels.contains_key(LABEL.0)
+}
+
+/// A node says which NodeENIs are fulfilled on it, and bears no start-up taint once all are.
+fn readiness(node: &Node, cluster: &Cluster, expected: &BTreeSet<Place>, broken: &mut Vec<String>) {
+    let Some(id) = node.instance().map(ToString::to_string) else {
+        return;
+    };
+    if cluster.state(&id) != Some(InstanceState::Running) {
+        return;
+    }
+    let fulfilled: BTreeSet<_> = expected
+        .iter()
+        .filter(|(_, instance, _)| *instance == id)
+        .map(|(name, _, _)| mark::ready_label(name))
+        .collect();
+    let labels = node.labels.keys();
+    let said: BTreeSet<_> = labels
+        .filter(|key| key.starts_with(mark::LABEL_READY))
+        .cloned()
+        .collect();
+    if said != fulfilled {
+        broken.push(format!("{} says {said:?}, not {fulfilled:?}", node.name));
+    }
+    if !node.taints.is_empty() {
+        broken.push(format!("{} bears the start-up taint", node.name));
     }
 }
 

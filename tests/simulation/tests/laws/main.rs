@@ -16,7 +16,9 @@ mod cluster;
 mod ec2;
 mod fleet;
 mod laws;
+mod nodes;
 mod peer;
+mod queue;
 mod store;
 mod weather;
 

@@ -70,10 +70,12 @@ impl Store {
         lease.spec.as_ref()?.holder_identity.clone()
     }
 
-    pub(crate) fn put_node(&mut self, node: Node) {
+    pub(crate) fn put_node(&mut self, mut node: Node) -> Node {
         self.version += 1;
+        node.version = self.version;
         tell(&mut self.node_watches, &Change::Is(node.clone()));
-        self.nodes.insert(node.name.clone(), node);
+        self.nodes.insert(node.name.clone(), node.clone());
+        node
     }
 
     pub(crate) fn remove_node(&mut self, name: &str) {

@@ -1,0 +1,66 @@
+//! Writes of nodes: labels and a taint of ours, and nothing else of theirs.
+
+use std::collections::BTreeMap;
+
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+
+use super::{ApiServer, Error, watch::node};
+use crate::desired::{Node, Taint};
+
+impl ApiServer {
+    /// Sets labels of this very node to `true`, or takes them off; returned as it is then.
+    pub(super) async fn label_node(
+        &self,
+        name: &str,
+        uid: &str,
+        labels: &BTreeMap<String, bool>,
+    ) -> Result<Node, Error> {
+        let labels: BTreeMap<_, _> = labels
+            .iter()
+            .map(|(key, set)| (key, set.then_some("true")))
+            .collect();
+        // With the UID, a node of the same name that was made anew is not touched.
+        let body = json!({"metadata": {"uid": uid, "labels": labels}});
+        self.nodes
+            .patch(name, &PatchParams::default(), &Patch::Merge(&body))
+            .await
+            .map(node)
+            .map_err(|source| Error::LabelNode {
+                name: name.to_owned(),
+                source,
+            })
+    }
+
+    /// Takes taints off this very node, unless they stand elsewhere by now.
+    ///
+    /// A list of taints can only be replaced as a whole by other kinds of patches, and then somebody's
+    /// taint that came meanwhile is lost. Here each is tested where it stands, the last one first.
+    pub(super) async fn untaint(
+        &self,
+        name: &str,
+        uid: &str,
+        taints: &[Taint],
+    ) -> Result<Node, Error> {
+        let mut steps = vec![json!({"op": "test", "path": "/metadata/uid", "value": uid})];
+        for taint in taints.iter().rev() {
+            let path = format!("/spec/taints/{}", taint.index);
+            steps.extend([
+                json!({"op": "test", "path": format!("{path}/key"), "value": taint.key}),
+                json!({"op": "test", "path": format!("{path}/effect"), "value": taint.effect}),
+                json!({"op": "remove", "path": path}),
+            ]);
+        }
+        let failed = |source| Error::Untaint {
+            name: name.to_owned(),
+            source,
+        };
+        let steps = serde_json::from_value(steps.into())
+            .map_err(|error| failed(kube::Error::SerdeError(error)))?;
+        self.nodes
+            .patch(name, &PatchParams::default(), &Patch::Json::<()>(steps))
+            .await
+            .map(node)
+            .map_err(failed)
+    }
+}
