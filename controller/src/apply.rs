@@ -4,6 +4,7 @@ mod addresses;
 mod node;
 mod notice;
 mod orphans;
+mod pools;
 mod refusal;
 mod routes;
 
@@ -162,7 +163,9 @@ impl Controller {
         }
         // With this, what EC2 answered says whom it served.
         let served = info_span!("for", record = on.record, node_eni = on.node_eni.name);
-        match self.try_call(action, on).instrument(served).await {
+        let result = self.try_call(action, on).instrument(served).await;
+        self.doubt(action, on, result.is_ok());
+        match result {
             Ok(()) => {
                 let now = self.now();
                 self.remember(&on.uid, |memory| memory.succeeded(now));

@@ -1,11 +1,13 @@
 //! What the API server last showed, and what it answered to our own writes since.
 
+mod pools;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use eniway_api::{NodeEniAttachment, NodeEniAttachmentSpec, SubnetId};
+use eniway_api::{EniId, EniPool, NodeEniAttachment, NodeEniAttachmentSpec, SubnetId};
 use kube::ResourceExt as _;
 
 use crate::{
@@ -95,22 +97,40 @@ impl<T> Shelf<T> {
     }
 }
 
+/// A member of a pool that a node is about to hold.
+#[derive(Clone, Debug)]
+struct Promised {
+    node: String,
+    pool: String,
+    eni: EniId,
+}
+
 /// All that the controller watches.
 #[derive(Debug, Default)]
 pub(crate) struct Cache {
     pub(crate) nodes: Shelf<Node>,
     pub(crate) node_enis: Shelf<Declared>,
     pub(crate) records: Shelf<Arc<NodeEniAttachment>>,
+    pub(crate) pools: Shelf<Arc<EniPool>>,
     by_node: BTreeMap<String, BTreeSet<String>>,
     /// Subnets chosen for records that are not written yet, and how many addresses they will take.
     promises: BTreeMap<String, (SubnetId, u32)>,
+    /// Names of records that hold a member of a pool.
+    of_pools: BTreeSet<String>,
+    /// Members chosen for records that are not written yet.
+    members: BTreeMap<String, Promised>,
+    /// By node, pools and zones of which it waits for a member.
+    waiting: BTreeMap<String, BTreeSet<(String, String)>>,
     /// Records, by node, whose release is decided and does not show yet.
     pub(crate) going: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Cache {
     pub(crate) fn is_whole(&self) -> bool {
-        self.nodes.is_whole() && self.node_enis.is_whole() && self.records.is_whole()
+        self.nodes.is_whole()
+            && self.node_enis.is_whole()
+            && self.records.is_whole()
+            && self.pools.is_whole()
     }
 
     pub(crate) fn take_node(&mut self, change: Change<Node>) -> Vec<Node> {
@@ -181,6 +201,10 @@ impl Cache {
     fn index(&mut self, record: &NodeEniAttachment) {
         let name = record.name_any();
         self.promises.remove(&name);
+        self.members.remove(&name);
+        if record.spec.pool.is_some() {
+            self.of_pools.insert(name.clone());
+        }
         self.by_node
             .entry(record.spec.node_name.clone())
             .or_default()
@@ -235,6 +259,7 @@ impl Cache {
     /// The record was not written after all.
     pub(crate) fn break_promise(&mut self, record: &str) {
         self.promises.remove(record);
+        self.members.remove(record);
     }
 }
 

@@ -55,6 +55,8 @@ pub(crate) struct Controller {
     pub(crate) node_enis: Queue<String>,
     /// NodeENIs whose routes are due.
     pub(crate) routes: Queue<String>,
+    /// ENIPools that are due.
+    pub(crate) pools: Queue<String>,
     notices: mpsc::Sender<Notice>,
     cache: Mutex<Cache>,
     snapshot: RwLock<Snapshot>,
@@ -92,6 +94,7 @@ impl Controller {
             nodes: Queue::new(),
             node_enis: Queue::new(),
             routes: Queue::new(),
+            pools: Queue::new(),
             notices,
             cache: Mutex::default(),
             memories: Mutex::default(),
@@ -193,7 +196,7 @@ impl Controller {
         }
     }
 
-    /// Every node that has, had, or may want something, and every NodeENI: one that is being deleted
+    /// Every node that has, had, or may want something, every pool, and every NodeENI: one that is being deleted
     /// and has no record left is waited for by nobody else.
     pub(crate) fn all_nodes_due(&self) {
         let now = self.now();
@@ -210,6 +213,10 @@ impl Controller {
         };
         for name in node_enis {
             self.node_enis.add(name, now);
+        }
+        let pools: Vec<_> = self.cache().pools.objects().keys().cloned().collect();
+        for name in pools {
+            self.pools.add(name, now);
         }
         let names: BTreeSet<_> = {
             let cache = self.cache();

@@ -6,6 +6,7 @@
 mod adoption;
 mod blast;
 mod node;
+mod pools;
 mod resolve;
 mod spec;
 mod unwanted;
@@ -28,7 +29,12 @@ pub use self::{
     adoption::Unclaimed,
     blast::{Fleet, Others, restrain},
     node::{Node, Provider, Taint, matters, provider, selects},
+    pools::{Holder, Pools},
     unwanted::Unwanted,
+};
+pub(crate) use self::{
+    pools::{groups, member},
+    resolve::Catalog,
 };
 use self::{
     unwanted::{changed_policy, lost_its_node, unwanted},
@@ -102,6 +108,8 @@ pub struct Desired {
     pub unsettled: BTreeSet<InstanceId>,
     /// A subnet or group was not found: the catalog may be out of date.
     pub unresolved: bool,
+    /// Pools and zones of which the node waits for a member.
+    pub waits_for: BTreeSet<(String, String)>,
     /// A release waits for other nodes.
     pub waits: bool,
 }
@@ -121,6 +129,8 @@ pub struct Inputs<'a> {
     pub promised: &'a BTreeMap<SubnetId, u32>,
     /// Whether J's interfaces are taken over.
     pub adopt: bool,
+    /// Pools, and who holds their members.
+    pub pools: &'a Pools,
 }
 
 /// What the node should have.

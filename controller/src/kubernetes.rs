@@ -10,6 +10,7 @@ mod leases;
 mod node_enis;
 mod nodes;
 mod pods;
+mod pools;
 mod records;
 mod watch;
 
@@ -20,7 +21,8 @@ use std::{
 };
 
 use eniway_api::{
-    Ec2Status, NodeEni, NodeEniAttachment, NodeEniAttachmentSpec, NodeEniStatus, RouteStatus,
+    Ec2Status, EniPool, EniPoolStatus, NodeEni, NodeEniAttachment, NodeEniAttachmentSpec,
+    NodeEniStatus, RouteStatus,
 };
 use futures::{future::BoxFuture, stream::BoxStream};
 use jiff::Timestamp;
@@ -57,6 +59,8 @@ pub trait Kubernetes: Send + Sync + 'static {
     fn node_enis(&self) -> Watch<Declared>;
     /// The records.
     fn records(&self) -> Watch<Record>;
+    /// The pools.
+    fn pools(&self) -> Watch<Pool>;
 
     /// Writes a new record. One that exists already is returned as it is, with `false`.
     fn write_record<'a>(
@@ -114,6 +118,10 @@ pub trait Kubernetes: Send + Sync + 'static {
     ) -> Answer<'a, Node>;
     /// Takes taints off this very node, unless they stand elsewhere by now; returned as it is then.
     fn untaint<'a>(&'a self, name: &'a str, uid: &'a str, taints: &'a [Taint]) -> Answer<'a, Node>;
+    /// Puts our finalizer on a pool, or takes it away.
+    fn set_pool_finalizer<'a>(&'a self, pool: &'a EniPool, wanted: bool) -> Answer<'a, ()>;
+    /// Writes a pool's status.
+    fn report_pool<'a>(&'a self, pool: &'a EniPool, status: &'a EniPoolStatus) -> Answer<'a, ()>;
     /// Tells people what happened to a NodeENI's interface. Events are best effort.
     fn publish<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, ()>;
 
@@ -147,6 +155,9 @@ pub enum Change<T> {
 
 /// A record, or the name of one that cannot be read.
 pub type Record = Result<Arc<NodeEniAttachment>, String>;
+
+/// A pool, or the name of one that cannot be read.
+pub type Pool = Result<Arc<EniPool>, String>;
 
 /// Seconds since a time that another clock wrote; never negative.
 #[must_use]

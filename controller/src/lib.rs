@@ -20,6 +20,7 @@ pub mod news;
 mod observe;
 pub mod pace;
 pub mod plan;
+mod pool;
 mod queue;
 mod reconcile;
 pub mod rivals;

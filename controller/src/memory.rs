@@ -28,6 +28,12 @@ pub struct Memory {
     pub detaching_since: Option<Instant>,
     /// EC2 was told to detach by force.
     pub forced: bool,
+    /// When EC2 was last asked for its very interface.
+    pub asked: Option<Instant>,
+    /// Since when what is known of it may be wrong: a call failed, or others may have marked it, too.
+    pub doubted: Option<Instant>,
+    /// When EC2 was last told to attach it.
+    pub attaching: Option<Instant>,
     /// When EC2 is asked again what became of it.
     pub pace: Pace,
 }
@@ -73,6 +79,13 @@ impl Memory {
         let step = first.saturating_mul(1 << self.failures.min(12)).min(most);
         self.failures += 1;
         step.mul_f64(0.8 + 0.4 * jitter)
+    }
+
+    /// Whether EC2 was asked for the interface since there was reason to.
+    #[must_use]
+    pub fn is_sure(&self) -> bool {
+        self.asked
+            .is_some_and(|asked| self.doubted.is_none_or(|since| asked >= since))
     }
 
     /// EC2 did what was asked: the next refusal counts anew.

@@ -2,6 +2,7 @@
 
 mod looks;
 mod news;
+mod pools;
 mod requested;
 mod tables;
 
@@ -63,10 +64,12 @@ impl Controller {
             Interfaces::OfCluster(self.cluster.uid.clone()),
             Instances::Of(vpc.clone()),
         );
-        let (enis, instances) = tokio::try_join!(
+        let (mut enis, instances, selected) = tokio::try_join!(
             self.ec2.interfaces(&of_cluster),
-            self.ec2.instances(&of_vpc)
+            self.ec2.instances(&of_vpc),
+            self.selected()
         )?;
+        enis.extend(selected);
         let catalog = self.snapshot().catalog;
         if catalog.is_none() {
             self.read_catalog(&vpc, true, true).await?;

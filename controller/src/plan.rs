@@ -6,6 +6,7 @@
 pub(crate) mod addresses;
 mod adopt;
 mod grow;
+mod member;
 mod places;
 mod readiness;
 mod release;
@@ -23,6 +24,7 @@ use eniway_ec2::{Eni, Snapshot};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
+pub(crate) use self::member::marks_of_holder;
 pub use self::readiness::announce;
 use crate::{
     action::{Action, Look, Target},
@@ -206,7 +208,9 @@ impl<'a> Planner<'a> {
         };
         let first = self.plan.actions.len();
         let eni = chosen(record, &enis);
-        let mut note = if let Some(eni) =
+        let mut note = if let Some(place) = &record.spec.pool {
+            self.member(record, place, memory, &on)
+        } else if let Some(eni) =
             eni.filter(|eni| !tags::marked(record, self.observed.cluster, eni))
         {
             self.tags(record, eni, &on);
@@ -256,6 +260,7 @@ impl<'a> Planner<'a> {
             )
         });
         if !told {
+            let eni = eni.filter(|eni| member::is_here(record, eni));
             self.report(record, eni, note);
         }
     }
@@ -308,6 +313,9 @@ impl<'a> Planner<'a> {
 /// The interfaces of a record: those that bear its UID, and the one that its status names, whatever
 /// somebody did to the tags of that.
 fn enis<'a>(record: &NodeEniAttachment, snapshot: &'a Snapshot) -> Vec<&'a Eni> {
+    if let Some(place) = &record.spec.pool {
+        return snapshot.eni(&place.eni_id).into_iter().collect();
+    }
     let mut enis: Vec<_> = snapshot.of_record(uid(record)).collect();
     if let Some(named) = recorded(record).and_then(|id| snapshot.eni(id))
         && named.record() != Some(uid(record))

@@ -90,6 +90,7 @@ impl Controller {
         let records = cache.records_of_node(node);
         let declared: Vec<Declared> = cache.node_enis.values().cloned().collect();
         let promised = cache.promised();
+        let pools = cache.pools(&self.cluster.uid, node);
         let snapshot = self.snapshot();
         let mut desired = desired(Inputs {
             node: cache.nodes.get(node),
@@ -99,6 +100,7 @@ impl Controller {
             vpc,
             promised: &promised,
             adopt: self.config.adopt,
+            pools: &pools,
         });
         let recorded = records.iter().map(|record| &record.spec.instance_id);
         let standing = cache.nodes.get(node).and_then(Node::instance);
@@ -124,10 +126,16 @@ impl Controller {
             cache.going.insert(node.to_owned(), going);
         }
         for wish in &desired.wishes {
-            if cache.records.get(&wish.record).is_none() {
-                cache.promise(wish.record.clone(), &wish.spec);
+            if cache.records.get(&wish.record).is_some() {
+                continue;
+            }
+            let (record, spec) = (wish.record.clone(), &wish.spec);
+            match &spec.pool {
+                Some(place) => cache.promise_member(node, record, place),
+                None => cache.promise(record, spec),
             }
         }
+        let newly = cache.wait(node, desired.waits_for.clone());
         let rivals = rivals(&records, cache.records.objects());
         let known = cache.nodes.get(node);
         let said = known.map(|known| announce(known, &declared, &records, &desired));
@@ -173,6 +181,9 @@ impl Controller {
         );
         plan.actions.extend(said.unwrap_or_default());
         drop(snapshot);
+        if newly {
+            self.holders_due(desired.waits_for.iter().map(|(pool, _)| pool.as_str()));
+        }
         self.tally(node, &declared, &desired);
         plan
     }

@@ -159,6 +159,21 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "should be less than or equal to 49",
     ),
     (
+        "pool-and-subnet",
+        "no securityGroupNames\npoolRef: {name: web}",
+        "the pool's members say the subnets",
+    ),
+    (
+        "pool-and-group",
+        "no subnetName\npoolRef: {name: web}",
+        "the pool says what its members are",
+    ),
+    (
+        "pool-and-end",
+        "no subnetName\nno securityGroupNames\npoolRef: {name: web}\ndeleteOnTermination: true",
+        "a member of a pool outlives its node",
+    ),
+    (
         "aws-tag",
         "tags: {'aws:owner': me}",
         "starts with neither aws: nor eniway.io/",
@@ -167,6 +182,48 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "our-tag",
         "tags: {eniway.io/role: pool}",
         "starts with neither aws: nor eniway.io/",
+    ),
+];
+
+/// The same of an ENIPool.
+const REFUSED_POOLS: &[(&str, &str, &str)] = &[
+    ("neither", "{}", "say which interfaces"),
+    ("empty", "{members: []}", "say which interfaces"),
+    (
+        "both",
+        "{selector: {tags: {a: b}}, members: [{subnetID: subnet-12345678, address: 10.0.0.5}]}",
+        "say which interfaces",
+    ),
+    (
+        "everything",
+        "{selector: {tags: {}}}",
+        "an empty selector would match everything",
+    ),
+    (
+        "no-group",
+        "{members: [{subnetID: subnet-12345678, address: 10.0.0.5}]}",
+        "members need securityGroupIDs or securityGroupNames",
+    ),
+    (
+        "group-of-others",
+        "{selector: {tags: {a: b}}, securityGroupNames: [multus]}",
+        "what a selector finds keeps its own",
+    ),
+    (
+        "delete-of-others",
+        "{selector: {tags: {a: b}}, deletionPolicy: Delete}",
+        "eniway never deletes interfaces that it did not make",
+    ),
+    (
+        "twice",
+        "{members: [{subnetID: subnet-12345678, address: 10.0.0.5}, \
+         {subnetID: subnet-12345678, address: 10.0.0.5}], securityGroupNames: [multus]}",
+        "duplicate entries for key",
+    ),
+    (
+        "no-address",
+        "{members: [{subnetID: subnet-12345678, address: 10.0.0.256}], securityGroupNames: [multus]}",
+        "address in body should match",
     ),
 ];
 
@@ -184,6 +241,10 @@ const ACCEPTED: &[(&str, &str)] = &[
     ),
     ("nothing-of-ours", "ipv4: {}\nipv6: {}"),
     ("retain", "deletionPolicy: Retain"),
+    (
+        "from-a-pool",
+        "no subnetName\nno securityGroupNames\npoolRef: {name: web}",
+    ),
     ("a-third", "updatePolicy: {maxUnavailable: 33%}"),
     ("three", "updatePolicy: {maxUnavailable: 3}"),
     (
@@ -216,6 +277,30 @@ fn a_manifest_that_is_wrong_by_itself_is_refused_with_the_reason() {
             .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
     a_records_identity_never_changes(&lab);
+    pools_say_which_interfaces_they_are(&lab);
+}
+
+fn pools_say_which_interfaces_they_are(lab: &Lab) {
+    let pool = |name: &str, spec: &str| {
+        format!(
+            "apiVersion: networking.k8s.aws/v1alpha1\nkind: ENIPool\nmetadata: {{name: {name}}}\n\
+             spec: {spec}\n"
+        )
+    };
+    for (name, spec, reason) in REFUSED_POOLS {
+        let error = apply(lab, &pool(name, spec)).expect_err(name);
+        assert!(
+            error.contains(reason),
+            "{name}: expected `{reason}` in: {error}"
+        );
+    }
+    let made =
+        "{members: [{subnetID: subnet-12345678, address: 10.0.0.5}], securityGroupNames: [m]}";
+    apply(lab, &pool("web", "{selector: {tags: {a: b}}}")).unwrap();
+    apply(lab, &pool("made", made)).unwrap();
+    let error = apply(lab, &pool("web", made)).unwrap_err();
+    let reason = "never take each other's place";
+    assert!(error.contains(reason), "expected `{reason}` in: {error}");
 }
 
 fn a_records_identity_never_changes(lab: &Lab) {
@@ -237,5 +322,6 @@ fn lab_with_crds() -> Lab {
     lab.apply(&eniway_api::crds::yaml().unwrap()).unwrap();
     established(&lab, "nodeenis.networking.k8s.aws");
     established(&lab, "nodeeniattachments.networking.k8s.aws");
+    established(&lab, "enipools.networking.k8s.aws");
     lab
 }

@@ -15,6 +15,7 @@ mod limits;
 mod neighbours;
 mod orphans;
 mod placement;
+mod pool;
 mod process;
 mod readiness;
 mod refusals;

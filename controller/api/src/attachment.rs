@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Assigning, AttachmentId, DataPath, DeletionPolicy, DeviceIndex, Enforcement, EniId, GroupId,
-    InstanceId, Ipv4Wish, Ipv6Wish, MacAddress, SubnetId, XdpMode, conditions::list_map, hash,
+    InstanceId, Ipv4Wish, Ipv6Wish, MacAddress, PoolRef, SubnetId, XdpMode, conditions::list_map,
+    hash,
 };
 
 /// The decisions about one interface. Written by the controller alone.
@@ -83,7 +84,7 @@ use crate::{
     )
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.nodeName == oldSelf.nodeName && self.instanceID == oldSelf.instanceID && self.nodeENI == oldSelf.nodeENI && self.subnetID == oldSelf.subnetID").message("nodeName, instanceID, nodeENI and subnetID make the record what it is and never change"))]
+#[x_kube(validation = Rule::new("self.nodeName == oldSelf.nodeName && self.instanceID == oldSelf.instanceID && self.nodeENI == oldSelf.nodeENI && self.subnetID == oldSelf.subnetID && has(self.pool) == has(oldSelf.pool) && (!has(self.pool) || self.pool == oldSelf.pool)").message("nodeName, instanceID, nodeENI, subnetID and pool make the record what it is and never change"))]
 pub struct NodeEniAttachmentSpec {
     /// The node at the time of the decision.
     #[schemars(length(max = 253))]
@@ -97,6 +98,9 @@ pub struct NodeEniAttachmentSpec {
     /// The subnet, chosen once.
     #[serde(rename = "subnetID")]
     pub subnet_id: SubnetId,
+    /// The member of a pool that the record holds for its instance. Absent: the interface is created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolPlace>,
     /// The place of the subnet in the NodeENI's list, from 0.
     #[serde(default)]
     pub position: u32,
@@ -167,6 +171,21 @@ pub struct NodeEniRef {
     /// Its UID.
     #[schemars(length(max = 64))]
     pub uid: String,
+}
+
+/// A member of a pool, chosen once. No two records hold the same one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PoolPlace {
+    /// The ENIPool's name.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// The member.
+    #[serde(rename = "eniID")]
+    pub eni_id: EniId,
+    /// Its primary address, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 45))]
+    pub address: Option<String>,
 }
 
 /// What the user asked of DPDK.
@@ -353,7 +372,18 @@ pub struct XdpStatus {
 /// into the 253 characters that Kubernetes allows.
 #[must_use]
 pub fn record_name(node_eni: &NodeEniRef, instance: &InstanceId, subnet: &SubnetId) -> String {
-    let digest = hash::short([instance.as_str(), &node_eni.uid, subnet.as_str()]);
+    name(node_eni, instance, subnet.as_str())
+}
+
+/// The name of the record for one NodeENI, instance and pool, whichever member it gets.
+#[must_use]
+pub fn pool_record_name(node_eni: &NodeEniRef, instance: &InstanceId, pool: &PoolRef) -> String {
+    // No subnet's ID looks like this.
+    name(node_eni, instance, &format!("pool/{}", pool.name))
+}
+
+fn name(node_eni: &NodeEniRef, instance: &InstanceId, place: &str) -> String {
+    let digest = hash::short([instance.as_str(), &node_eni.uid, place]);
     let stem = &node_eni.name[..node_eni.name.len().min(253 - 11)];
     format!("{}-{digest}", stem.trim_end_matches(['.', '-']))
 }

@@ -64,6 +64,14 @@ pub mod reason {
     pub const ADDRESS_LIMIT_REACHED: &str = "AddressLimitReached";
     /// A pod uses what is to be taken away.
     pub const IN_USE: &str = "InUse";
+    /// No ENIPool of that name, or it is being deleted.
+    pub const POOL_NOT_FOUND: &str = "PoolNotFound";
+    /// Every member of the pool in the node's zone is in use.
+    pub const POOL_EXHAUSTED: &str = "PoolExhausted";
+    /// No interface bears the tags of the pool.
+    pub const POOL_EMPTY: &str = "PoolEmpty";
+    /// A member of the pool could not be made.
+    pub const MEMBER_NOT_CREATED: &str = "MemberNotCreated";
     /// The instance type holds no more interfaces.
     pub const INSTANCE_LIMIT_REACHED: &str = "InstanceLimitReached";
     /// Every device index of the card is taken.

@@ -3,12 +3,12 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
 
-use crate::{NodeEni, NodeEniAttachment};
+use crate::{EniPool, NodeEni, NodeEniAttachment};
 
 /// Every definition, in the order of application.
 #[must_use]
 pub fn all() -> Vec<CustomResourceDefinition> {
-    vec![NodeEni::crd(), NodeEniAttachment::crd()]
+    vec![NodeEni::crd(), NodeEniAttachment::crd(), EniPool::crd()]
 }
 
 /// The definitions as YAML documents, the same bytes each time.

@@ -20,6 +20,12 @@ pub mod attachment;
 pub mod conditions;
 pub mod crds;
 pub mod data_path;
+#[expect(
+    unreachable_pub,
+    clippy::duplicated_attributes,
+    reason = "KubeSchema repeats the struct inside a function, and columns repeat their types"
+)]
+pub mod eni_pool;
 mod hash;
 pub mod ids;
 pub mod mark;
@@ -43,9 +49,10 @@ pub mod selector;
 pub use addressing::{AddressKind, Asked, Assigning, Ipv4Wish, Ipv6Wish};
 pub use attachment::{
     Dpdk, Ec2State, Ec2Status, NodeEniAttachment, NodeEniAttachmentSpec, NodeEniAttachmentStatus,
-    NodeEniRef, NodePhase, NodeStatus, XdpStatus,
+    NodeEniRef, NodePhase, NodeStatus, PoolPlace, XdpStatus,
 };
 pub use data_path::{DataPath, Enforcement, XdpMode, XdpPolicy};
+pub use eni_pool::{Address, EniPool, EniPoolSpec, EniPoolStatus, PoolMember, PoolRef, PoolZone};
 pub use ids::{
     AttachmentId, DeviceIndex, EniId, GroupId, InstanceId, MacAddress, RouteTableId, SubnetId,
     VpcId,

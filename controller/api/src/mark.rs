@@ -16,8 +16,13 @@ pub const TAG_ATTACHMENT: &str = "eniway.io/attachment";
 pub const TAG_ROLE: &str = "eniway.io/role";
 /// Tag: when it was created, RFC 3339. EC2 does not tell an interface's age.
 pub const TAG_CREATED_AT: &str = "eniway.io/created-at";
+/// Tag: the name of the ENIPool that eniway made the interface for. With the address it says which member
+/// it is, so a pool that is made anew finds what the old one left.
+pub const TAG_POOL: &str = "eniway.io/pool";
 /// Tag that keeps the VPC CNI away from an interface; its value must be `true`.
 pub const TAG_NO_MANAGE: &str = "node.k8s.amazonaws.com/no_manage";
+/// Tag that the VPC CNI gives to the interfaces that it makes.
+pub const TAG_VPC_CNI: &str = "node.k8s.amazonaws.com/instance_id";
 
 /// J's tags, for those who look for them.
 pub mod peer {
@@ -48,6 +53,8 @@ pub enum Role {
     Attachment,
     /// Its record is gone, or on its way, and the user wanted to keep it: nobody touches it any more.
     Retained,
+    /// It is a member of an ENIPool, and some node has it, or eniway made it.
+    Pool,
 }
 
 impl Role {
@@ -57,6 +64,7 @@ impl Role {
         match self {
             Self::Attachment => "attachment",
             Self::Retained => "retained",
+            Self::Pool => "pool",
         }
     }
 }
@@ -65,6 +73,8 @@ impl Role {
 pub const FINALIZER_NODE_ENI: &str = "nodeeni.networking.k8s.aws/finalizer";
 /// The finalizer of NodeENIAttachment. It stays while an interface of ours may exist.
 pub const FINALIZER_ATTACHMENT: &str = "eniway.io/attachment";
+/// The finalizer of ENIPool. It stays while a record has a member, and while a member is to be deleted.
+pub const FINALIZER_POOL: &str = "eniway.io/pool";
 /// Annotation on a record: release the interface although it is in use.
 pub const ANNOTATION_FORCE_RELEASE: &str = "eniway.io/force-release";
 /// Annotation on a NodeENI: so many nodes may lose their interface at once.

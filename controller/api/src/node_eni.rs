@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AttachmentId, DataPath, DeviceIndex, EniId, GroupId, InstanceId, Ipv4Wish, Ipv6Wish,
-    NodeSelectorExpression, RouteStatus, SubnetId, TagSelector, VpcRoute, conditions::list_map,
+    NodeSelectorExpression, PoolRef, RouteStatus, SubnetId, TagSelector, VpcRoute,
+    conditions::list_map,
 };
 
 /// Network interfaces for the nodes that a label selector matches.
@@ -78,10 +79,14 @@ use crate::{
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("(has(self.nodeSelector) && size(self.nodeSelector) > 0) || (has(self.nodeSelectorExpressions) && size(self.nodeSelectorExpressions) > 0)").message("an empty nodeSelector would match every node: name a label in nodeSelector or nodeSelectorExpressions"))]
-#[x_kube(validation = Rule::new("(has(self.subnetID) && self.subnetID != '') || (has(self.subnetIDs) && size(self.subnetIDs) > 0) || (has(self.subnetName) && self.subnetName != '') || (has(self.subnetNames) && size(self.subnetNames) > 0) || has(self.subnetSelector)").message("name a subnet: one of subnetID, subnetIDs, subnetName, subnetNames, subnetSelector"))]
-#[x_kube(validation = Rule::new("(has(self.securityGroupIDs) && size(self.securityGroupIDs) > 0) || (has(self.securityGroupNames) && size(self.securityGroupNames) > 0) || has(self.securityGroupSelector)").message("name a security group: one of securityGroupIDs, securityGroupNames, securityGroupSelector"))]
+#[x_kube(validation = Rule::new("(has(self.subnetID) && self.subnetID != '') || (has(self.subnetIDs) && size(self.subnetIDs) > 0) || (has(self.subnetName) && self.subnetName != '') || (has(self.subnetNames) && size(self.subnetNames) > 0) || has(self.subnetSelector) || has(self.poolRef)").message("name a subnet: one of subnetID, subnetIDs, subnetName, subnetNames, subnetSelector; or a pool: poolRef"))]
+#[x_kube(validation = Rule::new("(has(self.securityGroupIDs) && size(self.securityGroupIDs) > 0) || (has(self.securityGroupNames) && size(self.securityGroupNames) > 0) || has(self.securityGroupSelector) || has(self.poolRef)").message("name a security group: one of securityGroupIDs, securityGroupNames, securityGroupSelector"))]
 #[x_kube(validation = Rule::new("!((has(self.enableDPDK) && self.enableDPDK) || (has(self.dpdkEnabled) && self.dpdkEnabled)) || !has(self.dataPath)").message("an interface that DPDK drives runs no XDP or TC program: drop dataPath or enableDPDK"))]
 #[x_kube(validation = Rule::new("!(has(self.deletionPolicy) && self.deletionPolicy == 'Retain' && has(self.deleteOnTermination) && self.deleteOnTermination)").message("deleteOnTermination: true deletes what deletionPolicy: Retain keeps: drop one of them"))]
+#[x_kube(validation = Rule::new("!has(self.poolRef) || !(has(self.subnetID) || has(self.subnetIDs) || has(self.subnetName) || has(self.subnetNames) || has(self.subnetSelector) || has(self.subnetPolicy))").message("with poolRef the pool's members say the subnets: drop the fields of subnets"))]
+#[x_kube(validation = Rule::new("!has(self.poolRef) || !(has(self.securityGroupIDs) || has(self.securityGroupNames) || has(self.securityGroupSelector) || has(self.description) || has(self.tags))").message("with poolRef the pool says what its members are: drop the fields of security groups, description and tags"))]
+#[x_kube(validation = Rule::new("!has(self.poolRef) || !(has(self.ipv4) || has(self.ipv6))").message("a member of a pool keeps its addresses: drop ipv4 and ipv6"))]
+#[x_kube(validation = Rule::new("!has(self.poolRef) || !(has(self.deletionPolicy) || (has(self.deleteOnTermination) && self.deleteOnTermination))").message("a member of a pool outlives its node: drop deletionPolicy and deleteOnTermination"))]
 pub struct NodeEniSpec {
     /// Labels that a node must have, all of them. This and nodeSelectorExpressions both empty is
     /// refused: it would match every node.
@@ -116,6 +121,10 @@ pub struct NodeEniSpec {
     /// zone with the most free addresses. Default `All`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subnet_policy: Option<SubnetPolicy>,
+
+    /// Take the interface from a pool, in the node's zone, instead of creating one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool_ref: Option<PoolRef>,
 
     /// Security groups by ID. The three fields of security groups together name at least one.
     #[serde(

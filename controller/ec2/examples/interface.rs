@@ -53,6 +53,7 @@ pub(crate) async fn live(
 ) -> Result<Eni, Box<dyn Error>> {
     let wish = NewEni {
         subnet: subnet.into(),
+        primary: None,
         groups: vec![group.into()],
         description: "an example".to_owned(),
         tags: BTreeMap::from([("Name".to_owned(), "example".to_owned())]),

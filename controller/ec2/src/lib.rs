@@ -152,6 +152,8 @@ pub enum Interfaces {
     OfCluster(String),
     /// Those that bear the UID of one of these records; at most [`MAX_FILTER_VALUES`].
     OfRecords(Vec<String>),
+    /// Those that bear all of these tags, and that no service of AWS has.
+    WithTags(BTreeMap<String, String>),
     /// These; at most [`MAX_FILTER_VALUES`].
     These(Vec<EniId>),
 }

@@ -1,6 +1,6 @@
 //! What EC2 tells of instances, interfaces, subnets and groups, reduced to what decisions need.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use eniway_api::{
     Asked, AttachmentId, EniId, GroupId, InstanceId, MacAddress, SubnetId, VpcId, mark,
@@ -141,6 +141,8 @@ pub struct InstanceType {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewEni {
     pub subnet: SubnetId,
+    /// Its primary address; `None`: any that is free.
+    pub primary: Option<Ipv4Addr>,
     pub groups: Vec<GroupId>,
     pub description: String,
     pub tags: BTreeMap<String, String>,

@@ -74,7 +74,10 @@ impl Controller {
             | Unwanted::NodeEniDeleted
             | Unwanted::InstanceTerminated
             | Unwanted::LabelLost
-            | Unwanted::SubnetDropped => {}
+            | Unwanted::SubnetDropped
+            | Unwanted::MemberGone
+            | Unwanted::MemberTaken
+            | Unwanted::NeededElsewhere => {}
         }
     }
 }

@@ -132,6 +132,13 @@ fn is_asked_for(
     snapshot: &Snapshot,
 ) -> bool {
     let spec = &record.spec;
+    match (&node_eni.spec.pool_ref, &spec.pool) {
+        (Some(wanted), Some(has)) if wanted.name == has.name => return true,
+        // What comes from a pool is the only one on its node.
+        (Some(_), _) | (None, Some(_)) if spec.position == 0 => return true,
+        (Some(_), _) => return false,
+        (None, _) => {}
+    }
     match node_eni.spec.subnet_policy.unwrap_or_default() {
         SubnetPolicy::All => listed
             .iter()
@@ -166,7 +173,12 @@ pub fn restrain(desired: &mut Desired, declared: &[Declared], fleet: impl Fn(&No
                 .or_insert_with(|| fleet(node_eni))
         };
         let held = match release.why {
-            Unwanted::NodeEniGone | Unwanted::NodeEniDeleted | Unwanted::InstanceTerminated => None,
+            Unwanted::NodeEniGone
+            | Unwanted::NodeEniDeleted
+            | Unwanted::InstanceTerminated
+            | Unwanted::MemberGone
+            | Unwanted::MemberTaken
+            | Unwanted::NeededElsewhere => None,
             Unwanted::LabelLost | Unwanted::SubnetDropped => slip(node_eni, fleet()),
             Unwanted::NoRoomForBoth => crowd(node_eni, fleet()),
         };

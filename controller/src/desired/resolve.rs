@@ -6,16 +6,16 @@ use eniway_api::{GroupId, NodeEniSpec, TagSelector, VpcId, conditions::reason, m
 use eniway_ec2::{Group, Snapshot, Subnet};
 
 /// A reason, a message, and whether a newer catalog could help.
-pub(super) type Trouble = (&'static str, String, bool);
+pub(crate) type Trouble = (&'static str, String, bool);
 
-pub(super) struct Catalog<'a> {
-    pub(super) vpc: &'a VpcId,
-    pub(super) snapshot: &'a Snapshot,
+pub(crate) struct Catalog<'a> {
+    pub(crate) vpc: &'a VpcId,
+    pub(crate) snapshot: &'a Snapshot,
 }
 
-pub(super) struct Found<T> {
-    pub(super) found: Vec<T>,
-    pub(super) problems: Vec<Trouble>,
+pub(crate) struct Found<T> {
+    pub(crate) found: Vec<T>,
+    pub(crate) problems: Vec<Trouble>,
 }
 
 impl<'a> Catalog<'a> {

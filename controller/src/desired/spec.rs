@@ -7,6 +7,7 @@ use std::{
 
 use eniway_api::{
     DeletionPolicy, DeviceIndex, Dpdk, GroupId, Ipv4Wish, NodeEniAttachmentSpec, NodeEniSpec,
+    SubnetId,
 };
 use eniway_ec2::Subnet;
 
@@ -15,7 +16,7 @@ use super::Place;
 impl Place<'_> {
     pub(super) fn spec(
         &self,
-        subnet: &Subnet,
+        subnet: &SubnetId,
         position: u32,
         groups: &[GroupId],
     ) -> NodeEniAttachmentSpec {
@@ -25,7 +26,8 @@ impl Place<'_> {
             node_name: self.node.name.clone(),
             instance_id: self.instance.id.clone(),
             node_eni: self.reference.clone(),
-            subnet_id: subnet.id.clone(),
+            subnet_id: subnet.clone(),
+            pool: None,
             position,
             device_index: said.device_index.map(|first| index(first, position)),
             network_card_index: said.network_card_index.unwrap_or_default(),
@@ -48,13 +50,22 @@ impl Place<'_> {
                 .map(|(key, value)| (key.clone(), value.0.clone()))
                 .collect(),
             former_tags: BTreeSet::new(),
-            ipv4: said.ipv4.as_ref().map(|ipv4| here(ipv4, subnet)),
-            ipv6: said.ipv6.clone(),
+            ipv4: None,
+            ipv6: None,
             adopt: None,
             mtu: said.mtu.filter(|mtu| *mtu != 0),
             data_path: said.data_path.clone(),
             dpdk: dpdk(said),
         }
+    }
+}
+
+impl Place<'_> {
+    /// The addresses that are asked for in the subnet.
+    pub(super) fn addresses(&self, spec: &mut NodeEniAttachmentSpec, subnet: &Subnet) {
+        let said = &self.node_eni.spec;
+        spec.ipv4 = said.ipv4.as_ref().map(|ipv4| here(ipv4, subnet));
+        spec.ipv6.clone_from(&said.ipv6);
     }
 }
 

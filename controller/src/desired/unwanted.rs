@@ -8,7 +8,11 @@ use eniway_api::{
 };
 use kube::ResourceExt as _;
 
-use super::{Declared, Desired, Inputs, Node, Problem, Wish, selects};
+use super::{
+    Declared, Desired, Inputs, Node, Problem, Wish,
+    pools::{lost, needed_elsewhere},
+    selects,
+};
 use crate::status;
 
 /// Why nothing wants a record any more.
@@ -22,6 +26,12 @@ pub enum Unwanted {
     SubnetDropped,
     /// The same, but the instance has no place for both at once.
     NoRoomForBoth,
+    /// EC2 has the pool's member no more.
+    MemberGone,
+    /// Another instance has the pool's member, or it bears somebody else's mark.
+    MemberTaken,
+    /// The instance stopped, and a running one waits for the pool's member.
+    NeededElsewhere,
 }
 
 impl fmt::Display for Unwanted {
@@ -34,6 +44,11 @@ impl fmt::Display for Unwanted {
             Self::SubnetDropped => "the NodeENI names another subnet",
             Self::NoRoomForBoth => {
                 "the NodeENI names another subnet, and the instance has no place for both"
+            }
+            Self::MemberGone => "EC2 has the member of the pool no more",
+            Self::MemberTaken => "somebody else took the member of the pool",
+            Self::NeededElsewhere => {
+                "its instance stopped, and another node waits for the member of the pool"
             }
         })
     }
@@ -83,6 +98,9 @@ pub(super) fn unwanted(
     if instance_ends(inputs, record) && (said || !has_its_node(inputs, record)) {
         return Some(Unwanted::InstanceTerminated);
     }
+    if let Some(why) = lost(inputs, record).or_else(|| needed_elsewhere(inputs, record)) {
+        return Some(why);
+    }
     let node = inputs.node.filter(|_| has_its_node(inputs, record))?;
     if !selects(node_eni, node) {
         return Some(Unwanted::LabelLost);
@@ -110,6 +128,9 @@ pub(super) fn changed_policy(
     inputs: Inputs<'_>,
     record: &NodeEniAttachment,
 ) -> Option<DeletionPolicy> {
+    if record.spec.pool.is_some() {
+        return None;
+    }
     let uid = &record.spec.node_eni.uid;
     let owner = inputs.declared.iter().find(|one| one.uid() == uid)?;
     let policy = match owner {

@@ -18,6 +18,9 @@ pub(super) struct Place<'a> {
 impl Place<'_> {
     /// Adds what the NodeENI asks for on the node, and what keeps it from that.
     pub(super) fn wishes(&self, desired: &mut Desired, inputs: Inputs<'_>) {
+        if let Some(pool) = &self.node_eni.spec.pool_ref {
+            return self.member_wish(desired, inputs, pool);
+        }
         let catalog = resolve::Catalog {
             vpc: inputs.vpc,
             snapshot: inputs.snapshot,
@@ -67,7 +70,8 @@ impl Place<'_> {
                 ));
                 continue;
             }
-            let mut spec = self.spec(subnet, position, &groups.found);
+            let mut spec = self.spec(&subnet.id, position, &groups.found);
+            self.addresses(&mut spec, subnet);
             spec.adopt = self.adopts(inputs, &record, &subnet.id);
             desired.wishes.push(Wish { record, spec });
         }

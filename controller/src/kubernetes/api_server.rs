@@ -7,7 +7,8 @@ use std::{
 };
 
 use eniway_api::{
-    Ec2Status, NodeEni, NodeEniAttachment, NodeEniAttachmentSpec, NodeEniStatus, RouteStatus, mark,
+    Ec2Status, EniPool, EniPoolStatus, NodeEni, NodeEniAttachment, NodeEniAttachmentSpec,
+    NodeEniStatus, RouteStatus, mark,
 };
 use futures::{StreamExt as _, future::BoxFuture};
 use jiff::Timestamp;
@@ -21,7 +22,7 @@ use kube::{
     runtime::events::{Recorder, Reporter},
 };
 
-use super::{Answer, Error, Kubernetes, Lease, Notice, Record, Watch, crds};
+use super::{Answer, Error, Kubernetes, Lease, Notice, Pool, Record, Watch, crds};
 use crate::{
     desired::{Declared, Node, Taint},
     holders::Pod,
@@ -36,6 +37,7 @@ pub struct ApiServer {
     pub(super) client: Client,
     pub(super) records: Api<NodeEniAttachment>,
     pub(super) node_enis: Api<NodeEni>,
+    pub(super) pools: Api<EniPool>,
     pub(super) nodes: Api<KubeNode>,
     pub(super) recorder: Arc<Recorder>,
 }
@@ -51,6 +53,7 @@ impl ApiServer {
         Self {
             records: Api::all(client.clone()),
             node_enis: Api::all(client.clone()),
+            pools: Api::all(client.clone()),
             nodes: Api::all(client.clone()),
             recorder: Arc::new(Recorder::new(client.clone(), reporter)),
             client,
@@ -96,6 +99,10 @@ impl Kubernetes for ApiServer {
 
     fn records(&self) -> Watch<Record> {
         self.watch_records().boxed()
+    }
+
+    fn pools(&self) -> Watch<Pool> {
+        self.watch_pools().boxed()
     }
 
     fn write_record<'a>(
@@ -174,6 +181,14 @@ impl Kubernetes for ApiServer {
 
     fn untaint<'a>(&'a self, name: &'a str, uid: &'a str, taints: &'a [Taint]) -> Answer<'a, Node> {
         in_time(Self::untaint(self, name, uid, taints))
+    }
+
+    fn set_pool_finalizer<'a>(&'a self, pool: &'a EniPool, wanted: bool) -> Answer<'a, ()> {
+        in_time(Self::set_pool_finalizer(self, pool, wanted))
+    }
+
+    fn report_pool<'a>(&'a self, pool: &'a EniPool, status: &'a EniPoolStatus) -> Answer<'a, ()> {
+        in_time(Self::report_pool(self, pool, status))
     }
 
     fn publish<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, ()> {

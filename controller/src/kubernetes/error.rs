@@ -35,6 +35,10 @@ pub enum Error {
     LabelNode { name: String, source: kube::Error },
     #[error("take the start-up taint off node {name}")]
     Untaint { name: String, source: kube::Error },
+    #[error("change the finalizer of ENIPool {name}")]
+    PoolFinalizer { name: String, source: kube::Error },
+    #[error("write the status of ENIPool {name}")]
+    PoolStatus { name: String, source: kube::Error },
     #[error("read the lease {name}")]
     ReadLease { name: String, source: kube::Error },
     #[error("write the lease {name}")]
@@ -66,6 +70,8 @@ impl Error {
             | Self::NodeEniStatus { source, .. }
             | Self::LabelNode { source, .. }
             | Self::Untaint { source, .. }
+            | Self::PoolFinalizer { source, .. }
+            | Self::PoolStatus { source, .. }
             | Self::WriteLease { source, .. } => matches!(code(source), 404 | 409 | 422),
             _ => false,
         }

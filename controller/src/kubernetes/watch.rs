@@ -19,7 +19,7 @@ use tracing::warn;
 use super::{ApiServer, Change, Record};
 use crate::desired::{Declared, Node, Taint, matters, provider};
 
-fn change<T, U>(event: Event<T>, convert: impl FnOnce(T) -> U) -> Change<U> {
+pub(super) fn change<T, U>(event: Event<T>, convert: impl FnOnce(T) -> U) -> Change<U> {
     match event {
         Event::Init => Change::Begin,
         Event::InitApply(object) | Event::Apply(object) => Change::Is(convert(object)),
@@ -28,7 +28,7 @@ fn change<T, U>(event: Event<T>, convert: impl FnOnce(T) -> U) -> Change<U> {
     }
 }
 
-fn stream<K>(api: Api<K>) -> impl Stream<Item = Event<K>> + Send
+pub(super) fn stream<K>(api: Api<K>) -> impl Stream<Item = Event<K>> + Send
 where
     K: kube::Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + 'static,
 {

@@ -55,6 +55,9 @@ impl Controller {
         }
         let begun = self.now();
         self.look_at_enis(enis.into_iter().collect(), begun).await?;
+        for uid in &uids {
+            self.remember(uid, |memory| memory.asked = Some(begun));
+        }
         for searches in searches.chunks(MAX_FILTER_VALUES) {
             let begun = self.now();
             let found = self

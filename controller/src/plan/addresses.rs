@@ -332,8 +332,9 @@ pub(crate) fn gives_up(record: &NodeEniAttachment) -> bool {
 pub(crate) fn will_take(record: &NodeEniAttachment) -> u32 {
     let status = record.status.as_ref();
     let ec2 = status.and_then(|status| status.ec2.as_ref());
-    // An interface that is adopted has its address.
-    let unborn = record.spec.adopt.is_none() && ec2.is_none_or(|ec2| ec2.eni_id.is_none());
+    // An interface that is adopted, or of a pool, has its address.
+    let made = record.spec.adopt.is_none() && record.spec.pool.is_none();
+    let unborn = made && ec2.is_none_or(|ec2| ec2.eni_id.is_none());
     let primary = u32::from(unborn);
     let ours = assigned(record);
     let has = |kind| {

@@ -119,7 +119,12 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn attach(&mut self, record: &'a NodeEniAttachment, eni: &Eni, on: &Target) -> Option<Note> {
+    pub(super) fn attach(
+        &mut self,
+        record: &'a NodeEniAttachment,
+        eni: &Eni,
+        on: &Target,
+    ) -> Option<Note> {
         let instance = match self.host(record) {
             Ok(instance) => instance,
             Err(note) => return note,
@@ -141,7 +146,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn attached(
+    pub(super) fn attached(
         &mut self,
         record: &NodeEniAttachment,
         eni: &Eni,
@@ -187,17 +192,18 @@ impl<'a> Planner<'a> {
     }
 
     /// What EC2 sets one call at a time, attached or not.
-    fn attributes(&mut self, record: &NodeEniAttachment, eni: &Eni, on: &Target) {
+    pub(super) fn attributes(&mut self, record: &NodeEniAttachment, eni: &Eni, on: &Target) {
         let spec = &record.spec;
         if eni.source_dest_check != spec.source_dest_check {
             self.modify(eni, Change::SourceDestCheck(spec.source_dest_check), on);
         }
         let mut groups = spec.security_group_ids.clone();
         groups.sort();
-        if eni.groups != groups {
+        // Without any, a member of a pool keeps those that its owner gave it.
+        if !(spec.pool.is_some() && groups.is_empty()) && eni.groups != groups {
             self.modify(eni, Change::Groups(groups), on);
         }
-        if eni.description != spec.description {
+        if spec.pool.is_none() && eni.description != spec.description {
             self.modify(eni, Change::Description(spec.description.clone()), on);
         }
         self.tags(record, eni, on);
@@ -217,6 +223,7 @@ fn new_eni(record: &NodeEniAttachment, cluster: &Cluster, asked: Asked) -> NewEn
     let spec = &record.spec;
     NewEni {
         subnet: spec.subnet_id.clone(),
+        primary: None,
         groups: spec.security_group_ids.clone(),
         description: spec.description.clone(),
         tags: tags::wanted(record, cluster),

@@ -61,7 +61,7 @@ impl<'a> Planner<'a> {
         note
     }
 
-    fn release_one(
+    pub(super) fn release_one(
         &mut self,
         record: &NodeEniAttachment,
         eni: &Eni,
@@ -234,7 +234,7 @@ impl<'a> Planner<'a> {
     }
 }
 
-fn releasing(message: String) -> Option<Note> {
+pub(super) fn releasing(message: String) -> Option<Note> {
     Some(Note {
         reason: reason::RELEASING,
         message,

@@ -10,7 +10,7 @@ use eniway_api::{DeletionPolicy, NodeEniAttachment, NodeEniAttachmentSpec, mark}
 use eniway_ec2::Eni;
 use jiff::Timestamp;
 
-use super::{Cluster, Planner, uid};
+use super::{Cluster, Planner, member, uid};
 use crate::action::{Action, Target};
 
 impl Planner<'_> {
@@ -60,6 +60,9 @@ pub(super) fn former(
 
 /// The tags that the record's interface should bear: the user's, then ours.
 pub(super) fn wanted(record: &NodeEniAttachment, cluster: &Cluster) -> BTreeMap<String, String> {
+    if record.spec.pool.is_some() {
+        return member::marks(record, cluster);
+    }
     let spec = &record.spec;
     let subnet = spec.subnet_id.as_str();
     let last8 = &subnet[subnet.len().saturating_sub(8)..];

@@ -1,9 +1,13 @@
 //! The tasks beside the work itself: what they watch makes nodes and NodeENIs due.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering},
+};
 
 use eniway_api::conditions::reason;
 use futures::StreamExt as _;
+use kube::ResourceExt as _;
 use tokio::{sync::mpsc, task::JoinSet};
 use tracing::warn;
 
@@ -40,6 +44,16 @@ pub(super) fn spawn(
     background.spawn(async move {
         let stream = c.kubernetes.records();
         each(stream, &c, record_changed).await
+    });
+    let c = Arc::clone(controller);
+    background.spawn(async move {
+        let stream = c.kubernetes.pools();
+        each(stream, &c, pool_changed).await
+    });
+    let c = Arc::clone(controller);
+    background.spawn(async move {
+        c.keep_pools().await;
+        Err(Error::Ended)
     });
     let c = Arc::clone(controller);
     background.spawn(async move {
@@ -125,5 +139,35 @@ fn record_changed(controller: &Controller, change: Change<kubernetes::Record>) {
         controller
             .node_enis
             .add(record.spec.node_eni.name.clone(), now);
+        if let Some(place) = &record.spec.pool {
+            controller.pool_due(&place.name);
+        }
+    }
+}
+
+fn pool_changed(controller: &Controller, change: Change<kubernetes::Pool>) {
+    let change = match change {
+        Change::Begin => Change::Begin,
+        Change::Whole => Change::Whole,
+        Change::Is(Ok(pool)) => Change::Is(pool),
+        Change::Gone(Ok(pool)) => Change::Gone(pool),
+        // What cannot be read stays as it was last known.
+        Change::Is(Err(name)) => return controller.cache().pools.keep(name),
+        Change::Gone(Err(_)) => return,
+    };
+    let concerned = controller.cache().take_pool(change);
+    let concerned: BTreeSet<_> = concerned.iter().map(|pool| pool.name_any()).collect();
+    let node_enis: Vec<_> = controller.cache().node_enis.values().cloned().collect();
+    for declared in &node_enis {
+        let Declared::Readable(node_eni) = declared else {
+            continue;
+        };
+        let pool = node_eni.spec.pool_ref.as_ref();
+        if pool.is_some_and(|pool| concerned.contains(&pool.name)) {
+            controller.nodes_of_node_eni_due(declared);
+        }
+    }
+    for name in &concerned {
+        controller.pool_due(name);
     }
 }

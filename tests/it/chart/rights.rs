@@ -13,19 +13,21 @@ ClusterRole eniway-agent: nodes: get
 ClusterRole eniway-agent: networking.k8s.aws/nodeeniattachments: get list watch
 ClusterRole eniway-agent: networking.k8s.aws/nodeeniattachments/status: patch
 ClusterRole eniway-controller: networking.k8s.aws/nodeenis: get list watch patch
+ClusterRole eniway-controller: networking.k8s.aws/enipools: get list watch patch
 ClusterRole eniway-controller: networking.k8s.aws/nodeenis/status: patch
 ClusterRole eniway-controller: networking.k8s.aws/nodeeniattachments/status: patch
+ClusterRole eniway-controller: networking.k8s.aws/enipools/status: patch
 ClusterRole eniway-controller: networking.k8s.aws/nodeeniattachments: get list watch create update patch delete
 ClusterRole eniway-controller: nodes: get list watch patch
 ClusterRole eniway-controller: pods: list
 ClusterRole eniway-controller: namespaces (kube-system): get
-ClusterRole eniway-controller: apiextensions.k8s.io/customresourcedefinitions (nodeenis.networking.k8s.aws nodeeniattachments.networking.k8s.aws): get
+ClusterRole eniway-controller: apiextensions.k8s.io/customresourcedefinitions (nodeenis.networking.k8s.aws nodeeniattachments.networking.k8s.aws enipools.networking.k8s.aws): get
 ClusterRole eniway-controller: coordination.k8s.io/leases (nodeeni-controller-leader-election): get
 ClusterRole eniway-controller: events.k8s.io/events: create patch
 Role eniway-agent: coordination.k8s.io/leases: get create patch
 Role eniway-controller: coordination.k8s.io/leases: get create
 Role eniway-controller: coordination.k8s.io/leases (eniway-controller): update
-ClusterRole eniway-crds: apiextensions.k8s.io/customresourcedefinitions (nodeenis.networking.k8s.aws nodeeniattachments.networking.k8s.aws): get list watch create patch
+ClusterRole eniway-crds: apiextensions.k8s.io/customresourcedefinitions (nodeenis.networking.k8s.aws nodeeniattachments.networking.k8s.aws enipools.networking.k8s.aws): get list watch create patch
 ";
 
 fn words(value: &Value) -> Vec<&str> {

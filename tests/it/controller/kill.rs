@@ -13,11 +13,12 @@ use eniway_ec2::{
 use futures::future::BoxFuture;
 use ipnet::IpNet;
 use kube::{Client, client::Body};
+use serde_json::json;
 use simulation::door::Door;
 use tower_service::Service;
 
 use super::{
-    SUBNET_B,
+    SUBNET_B, pool,
     process::{Controller, config},
     rig::{Rig, Running, State},
     spec,
@@ -159,10 +160,10 @@ impl<'a> Life<'a> {
 }
 
 /// A wish comes and goes, and its controller dies at `step`; whether it lived long enough to die.
-async fn die_once(rig: &Running, step: usize, before: bool) -> bool {
+async fn die_once(rig: &Running, wish: &serde_json::Value, step: usize, before: bool) -> bool {
     let mut life = Life::begin(rig, Switch::at(step, before));
     let name = format!("life-{step}-{before}");
-    rig.wish(&name, &spec(&[SUBNET_B])).await;
+    rig.wish(&name, wish).await;
     life.until("it is attached", |state| state.attached() == 1)
         .await;
     assert_eq!(rig.ours().len(), 1, "step {step}, before: {before}");
@@ -181,10 +182,11 @@ async fn die_once(rig: &Running, step: usize, before: bool) -> bool {
 #[test]
 fn a_controller_killed_at_any_step_leaves_exactly_what_is_wanted() {
     Rig::new(1).run(async |rig| {
+        let wish = spec(&[SUBNET_B]);
         let mut step = 0;
         loop {
-            let died = die_once(rig, step, true).await;
-            die_once(rig, step, false).await;
+            let died = die_once(rig, &wish, step, true).await;
+            die_once(rig, &wish, step, false).await;
             if !died {
                 break;
             }
@@ -192,5 +194,29 @@ fn a_controller_killed_at_any_step_leaves_exactly_what_is_wanted() {
         }
         println!("killed before and after each of {step} steps");
         assert!(step > 10, "only {step} steps: the switch is not in the way");
+    });
+}
+
+#[test]
+fn a_controller_killed_after_any_step_lends_one_member_and_gets_it_back() {
+    Rig::new(1).run(async |rig| {
+        let members = ["10.0.12.10", "10.0.12.11"].map(|ip| pool::member(rig, SUBNET_B, ip));
+        pool::select(rig).await;
+        let wish = json!({"nodeSelector": {"ng": "multi-eni"}, "poolRef": {"name": "web"}});
+        let mut step = 0;
+        while die_once(rig, &wish, step, false).await {
+            step += 1;
+        }
+        println!("killed after each of {step} steps");
+        assert!(step > 8, "only {step} steps: the switch is not in the way");
+        let world = rig.door.world();
+        for eni in world.interfaces() {
+            if members.contains(&eni.id.to_string()) {
+                assert_eq!(eni.status(), "available");
+            }
+        }
+        drop(world);
+        assert_eq!(rig.calls("CreateNetworkInterface"), 2, "the test's own");
+        assert_eq!(rig.calls("DeleteNetworkInterface"), 0);
     });
 }

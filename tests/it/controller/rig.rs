@@ -173,6 +173,13 @@ impl Running {
         nodes.patch(name, &params, &patch).await.unwrap();
     }
 
+    pub(super) async fn label(&self, name: &str) {
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        let patch = json!({"metadata": {"labels": {"ng": "multi-eni"}}});
+        let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
+        nodes.patch(name, &params, &patch).await.unwrap();
+    }
+
     /// The instance ends, and its node with it.
     pub(super) async fn terminate(&self, name: &str) {
         self.call("TerminateInstances", "InstanceId.1", instance_of(name));

@@ -18,7 +18,7 @@ use eniway_api::{
 };
 use eniway_controller::{
     action::{Action, Look},
-    desired::{Declared, Desired, Inputs, Node, Provider, desired},
+    desired::{Declared, Desired, Inputs, Node, Pools, Provider, desired},
     holders::Pod,
     memory::{Assignment, Creation, Memory},
     pace::Pace,
@@ -104,7 +104,7 @@ impl Model {
             records: BTreeMap::new(),
             nodes: nodes.collect(),
             door: Door::new(
-                world(case.nodes, case.seed, settings),
+                world("m5.4xlarge", case.nodes, case.seed, settings),
                 Clock::Manual(Arc::new(Mutex::new(epoch()))),
             ),
             cluster: Cluster {
@@ -202,6 +202,7 @@ impl Model {
             vpc: &"vpc-00000001".into(),
             promised: &BTreeMap::new(),
             adopt: true,
+            pools: &Pools::default(),
         });
         (desired, records)
     }

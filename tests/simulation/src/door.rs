@@ -148,6 +148,9 @@ impl<P: Place> Door<P> {
             .with("Description", &new.description)
             .with("ClientToken", &new.client_token)
             .with("TagSpecification.1.ResourceType", "network-interface");
+        if let Some(primary) = new.primary {
+            request = request.with("PrivateIpAddress", primary);
+        }
         for (number, group) in (1..).zip(&new.groups) {
             request = request.with(&format!("SecurityGroupId.{number}"), group);
         }
@@ -224,6 +227,9 @@ impl<P: Place> Ec2 for Door<P> {
                     tagged(found, mark::TAG_CLUSTER_UID, std::slice::from_ref(uid))
                 }
                 Interfaces::OfRecords(uids) => tagged(found, mark::TAG_ATTACHMENT, uids),
+                Interfaces::WithTags(tags) => tags
+                    .iter()
+                    .all(|(key, value)| tagged(found, key, std::slice::from_ref(value))),
                 Interfaces::These(ids) => ids.iter().any(|id| id.as_str() == found.id.as_str()),
             };
             world

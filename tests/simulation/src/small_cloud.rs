@@ -33,11 +33,10 @@ pub fn instance_id(number: usize, life: usize) -> String {
     format!("i-{life:04x}{number:04x}")
 }
 
-/// An instance that takes eight interfaces.
 #[must_use]
-pub fn instance(number: usize, life: usize) -> InstanceSpec {
+pub fn instance(kind: &str, number: usize, life: usize) -> InstanceSpec {
     let subnet = ec2_sim::SubnetId::parse(&subnet(number % 2)).unwrap();
-    let mut instance = InstanceSpec::new("m5.4xlarge", &subnet);
+    let mut instance = InstanceSpec::new(kind, &subnet);
     instance.id = Some(ec2_sim::InstanceId::parse(&instance_id(number, life)).unwrap());
     instance
 }
@@ -48,9 +47,9 @@ pub fn epoch() -> Timestamp {
     Timestamp::from_second(1_700_000_000).unwrap()
 }
 
-/// All of it, at [`epoch`].
+/// All of it, at [`epoch`]. `kind` is the type of all instances.
 #[must_use]
-pub fn world(nodes: usize, seed: u64, settings: Settings) -> World {
+pub fn world(kind: &str, nodes: usize, seed: u64, settings: Settings) -> World {
     let subnets = (0..SUBNETS).map(|number| {
         let third = u8::try_from(number).unwrap();
         SubnetSpec {
@@ -78,7 +77,7 @@ pub fn world(nodes: usize, seed: u64, settings: Settings) -> World {
             vpc: None,
             tags: BTreeMap::new(),
         }],
-        instances: (0..nodes).map(|number| instance(number, 0)).collect(),
+        instances: (0..nodes).map(|number| instance(kind, number, 0)).collect(),
         ..WorldSpec::default()
     }
     .build(epoch())

@@ -45,6 +45,7 @@ const PURE: &[&str] = &[
     "controller/src/desired",
     "controller/src/gc",
     "controller/src/plan",
+    "controller/src/pool",
     "controller/src/status",
     "controller/ec2/src/throttle",
     "controller/ec2/src/snapshot",

@@ -23,6 +23,7 @@ impl Aws {
         let answer = self
             .beside_primary(&new.asked)
             .subnet_id(new.subnet.as_str())
+            .set_private_ip_address(new.primary.map(|address| address.to_string()))
             .description(&new.description)
             .set_groups(Some(groups))
             .client_token(&new.client_token)

@@ -1,6 +1,8 @@
 //! What is asked of EC2. A read returns every page.
 
-use aws_sdk_ec2::types::{Filter, InstanceType as AwsInstanceType, Reservation};
+use aws_sdk_ec2::types::{
+    Filter, InstanceType as AwsInstanceType, NetworkInterface, NetworkInterfaceStatus, Reservation,
+};
 use eniway_api::{EniId, VpcId, mark};
 
 use super::{Aws, failed, parse};
@@ -39,18 +41,31 @@ impl Aws {
 
     pub(super) async fn interfaces(&self, which: &Interfaces) -> Result<Vec<Eni>, Error> {
         let tag = |key| format!("tag:{key}");
-        let filter = match which {
-            Interfaces::OfCluster(uid) => filter(tag(mark::TAG_CLUSTER_UID), [uid.as_str()]),
+        let filters = match which {
+            Interfaces::OfCluster(uid) => vec![filter(tag(mark::TAG_CLUSTER_UID), [uid.as_str()])],
             Interfaces::OfRecords(uids) => {
-                filter(tag(mark::TAG_ATTACHMENT), uids.iter().map(String::as_str))
+                let uids = uids.iter().map(String::as_str);
+                vec![filter(tag(mark::TAG_ATTACHMENT), uids)]
+            }
+            Interfaces::WithTags(tags) => {
+                let tags = tags.iter();
+                tags.map(|(key, value)| filter(tag(key), [literal(value)]))
+                    .collect()
             }
             // A filter, not the parameter: EC2 refuses the whole call when one ID is unknown.
-            Interfaces::These(ids) => filter("network-interface-id", ids.iter().map(EniId::as_str)),
+            Interfaces::These(ids) => {
+                let ids = ids.iter().map(EniId::as_str);
+                vec![filter("network-interface-id", ids)]
+            }
         };
         let call = Call::DescribeNetworkInterfaces;
-        let request = self.client.describe_network_interfaces().filters(filter);
-        let found = every_page!(call, request);
-        found.iter().map(|item| parse::eni(call, item)).collect()
+        let request = self.client.describe_network_interfaces();
+        let found = every_page!(call, request.set_filters(Some(filters)));
+        let strangers = matches!(which, Interfaces::WithTags(_));
+        let found = found
+            .iter()
+            .filter(|item| !strangers || !is_of_a_service(item));
+        found.map(|item| parse::eni(call, item)).collect()
     }
 
     pub(super) async fn subnets(&self, vpc: &VpcId) -> Result<Vec<Subnet>, Error> {
@@ -98,6 +113,26 @@ impl Aws {
         }
         Ok(found)
     }
+}
+
+/// Whether it is in use without an instance, as that of a load balancer: to us it would look free.
+fn is_of_a_service(item: &NetworkInterface) -> bool {
+    let attachment = item.attachment();
+    let instance = attachment.and_then(|attachment| attachment.instance_id());
+    let available = item.status() == Some(&NetworkInterfaceStatus::Available);
+    instance.is_none() && !available
+}
+
+/// A filter's value means `*`, `?` and `\` otherwise.
+fn literal(value: &str) -> String {
+    let mut text = String::new();
+    for letter in value.chars() {
+        if matches!(letter, '*' | '?' | '\\') {
+            text.push('\\');
+        }
+        text.push(letter);
+    }
+    text
 }
 
 pub(super) fn filter(

@@ -1,5 +1,7 @@
 //! Every question that eniway asks of EC2, and its answer in eniway's words.
 
+use std::collections::BTreeMap;
+
 use eniway_api::{EniId, mark};
 use eniway_ec2::{
     AttachmentState, Change, Ec2 as _, InstanceState, Instances, Interfaces, NewAttachment,
@@ -47,6 +49,31 @@ async fn the_cluster_is_described() {
 }
 
 #[tokio::test]
+async fn an_interface_gets_the_address_asked_for_and_is_found_by_its_tags() {
+    let Wire {
+        ec2,
+        server: _server,
+    } = &Wire::start(spec()).await;
+    let mut new = new_eni("uid-1");
+    new.primary = Some([10, 0, 3, 7].into());
+    let pool = |value: &str| BTreeMap::from([("pool".to_owned(), value.to_owned())]);
+    new.tags.extend(pool("web*"));
+    let created = ec2.create(&new).await.unwrap();
+    assert_eq!(created.addresses, ["10.0.3.7/32".parse().unwrap()]);
+    new.client_token = "another".to_owned();
+    let again = ec2.create(&new).await.unwrap_err();
+    assert_eq!(again.code(), Some("InvalidIPAddress.InUse"));
+
+    new.primary = None;
+    new.tags.extend(pool("web-1"));
+    new.client_token = "a third".to_owned();
+    ec2.create(&new).await.unwrap();
+    let question = Interfaces::WithTags(pool("web*"));
+    let found = ec2.interfaces(&question).await.unwrap();
+    assert_eq!(found, [created], "a star is a star");
+}
+
+#[tokio::test]
 async fn an_interface_lives_and_dies() {
     let Wire {
         ec2,
@@ -67,6 +94,7 @@ async fn an_interface_lives_and_dies() {
         Interfaces::OfCluster(CLUSTER.to_owned()),
         Interfaces::OfRecords(vec!["uid-1".to_owned(), "uid-2".to_owned()]),
         Interfaces::These(vec![created.id.clone(), unknown]),
+        Interfaces::WithTags(created.tags.clone()),
     ] {
         let found = ec2.interfaces(&question).await.unwrap();
         assert_eq!(found, std::slice::from_ref(&created), "{question:?}");

@@ -100,6 +100,7 @@ pub(super) fn new_eni(record: &str) -> NewEni {
     NewEni {
         asked: eniway_api::Asked::default(),
         subnet: SUBNET.into(),
+        primary: None,
         groups: vec![GROUP.into()],
         description: "made by a test".to_owned(),
         tags: BTreeMap::from([

@@ -7,13 +7,13 @@ use std::{
 };
 
 use eniway_api::{
-    Ec2Status, NodeEni, NodeEniAttachment, NodeEniAttachmentSpec, NodeEniStatus, RouteStatus,
-    conditions::ROUTES_READY, mark,
+    Ec2Status, EniPool, EniPoolStatus, NodeEni, NodeEniAttachment, NodeEniAttachmentSpec,
+    NodeEniStatus, RouteStatus, conditions::ROUTES_READY, mark,
 };
 use eniway_controller::{
     desired::{Declared, Node, Taint},
     holders::Pod,
-    kubernetes::{Answer, Change, Error, Kubernetes, Lease, Notice, Record, Watch, holding},
+    kubernetes::{Answer, Change, Error, Kubernetes, Lease, Notice, Pool, Record, Watch, holding},
 };
 use futures::{StreamExt as _, future::BoxFuture, stream};
 use jiff::Timestamp;
@@ -146,6 +146,19 @@ impl Kubernetes for ApiServer {
         self.watch(
             |store| store.records.values().map(readable).collect(),
             |store| &mut store.record_watches,
+        )
+    }
+
+    fn pools(&self) -> Watch<Pool> {
+        self.watch(
+            |store| {
+                store
+                    .pools
+                    .values()
+                    .map(|p| Ok(Arc::new(p.clone())))
+                    .collect()
+            },
+            |store| &mut store.pool_watches,
         )
     }
 
@@ -364,6 +377,31 @@ impl Kubernetes for ApiServer {
         })
     }
 
+    fn set_pool_finalizer<'a>(&'a self, pool: &'a EniPool, wanted: bool) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let name = pool.name_any();
+            let written = self.write(|store| {
+                let Some(mut stored) = store.pools.get(&name).cloned() else {
+                    return if wanted { Err(refusal(404)) } else { Ok(()) };
+                };
+                if stored.resource_version() != pool.resource_version() {
+                    return Err(refusal(409));
+                }
+                let kept = stored.finalizers_mut();
+                kept.retain(|finalizer| finalizer != mark::FINALIZER_POOL);
+                if wanted {
+                    kept.push(mark::FINALIZER_POOL.to_owned());
+                }
+                store.put_pool(stored);
+                Ok(())
+            });
+            written.await.map_err(|source| Error::PoolFinalizer {
+                name: pool.name_any(),
+                source,
+            })
+        })
+    }
+
     fn label_node<'a>(
         &'a self,
         name: &'a str,
@@ -384,6 +422,25 @@ impl Kubernetes for ApiServer {
             let written = self.write(|store| store.untaint(name, uid, taints));
             written.await.map_err(|source| Error::Untaint {
                 name: name.to_owned(),
+                source,
+            })
+        })
+    }
+
+    fn report_pool<'a>(&'a self, pool: &'a EniPool, status: &'a EniPoolStatus) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let written = self.write(|store| {
+                let stored = store.pools.get(&pool.name_any()).cloned();
+                let mut stored = stored.ok_or_else(|| refusal(404))?;
+                if stored.uid() != pool.uid() {
+                    return Err(refusal(409));
+                }
+                stored.status = Some(status.clone());
+                store.put_pool(stored);
+                Ok(())
+            });
+            written.await.map_err(|source| Error::PoolStatus {
+                name: pool.name_any(),
                 source,
             })
         })

@@ -10,7 +10,10 @@ use eniway_api::{
 };
 use kube::ResourceExt;
 
-use crate::cluster::{CONTROLLERS, Cluster, LABEL, NODE_ENIS, NODES, node, node_eni, node_name};
+use crate::{
+    cluster::{CONTROLLERS, Cluster, LABEL, NODE_ENIS, NODES, node, node_eni, node_name},
+    pools,
+};
 use simulation::small_cloud::{self, SUBNETS, instance_id, subnet};
 
 /// What has become of the nodes so far.
@@ -47,6 +50,11 @@ impl Chaos {
                 self.wish(cluster, number);
             }
         }
+        for number in 0..pools::POOLS {
+            if cluster.weather.below(3) > 0 {
+                self.wish_from_pool(cluster, number);
+            }
+        }
         for _ in 0..steps {
             let pause = u64::try_from(cluster.weather.below(30_000)).unwrap();
             tokio::time::sleep(Duration::from_millis(pause)).await;
@@ -73,7 +81,7 @@ impl Chaos {
 
     fn step(&mut self, cluster: &mut Cluster) {
         let number = cluster.weather.below(NODES);
-        match cluster.weather.below(19) {
+        match cluster.weather.below(23) {
             0..3 => {
                 let wish = cluster.weather.below(NODE_ENIS);
                 self.wish(cluster, wish);
@@ -95,6 +103,24 @@ impl Chaos {
                 let dead = cluster.weather.below(3) > 0;
                 self.note(cluster, &format!("controller-{which} ends, dead: {dead}"));
                 cluster.end(which, dead);
+            }
+            18..20 => {
+                let number = cluster.weather.below(pools::POOLS);
+                if cluster.weather.below(2) == 0 {
+                    self.wish_from_pool(cluster, number);
+                } else {
+                    self.note(cluster, &format!("NodeENI p{number} is deleted"));
+                    cluster.api.store().unwish(&format!("p{number}"));
+                }
+            }
+            20 => {
+                if let Some(eni) = pools::rival_takes(cluster) {
+                    self.note(cluster, &format!("another cluster marks {eni}"));
+                }
+            }
+            21 => {
+                self.note(cluster, "the other cluster gives back what it has");
+                pools::rival_leaves(cluster);
             }
             _ => {
                 self.note(cluster, "the controllers that ended start");
@@ -120,6 +146,11 @@ impl Chaos {
         );
         let wish = node_eni(number, &subnets, policy, secondary);
         cluster.api.store().wish(wish);
+    }
+
+    fn wish_from_pool(&mut self, cluster: &Cluster, number: usize) {
+        self.note(cluster, &format!("NodeENI p{number} wants members"));
+        cluster.api.store().wish(pools::node_eni(number));
     }
 
     fn label(&mut self, cluster: &Cluster, number: usize) {
@@ -194,6 +225,8 @@ impl Chaos {
                 .interfaces()
                 .filter(|eni| eni.tags.contains_key(mark::TAG_ATTACHMENT));
             marked
+                // Nobody deletes a fixed address.
+                .filter(|eni| eni.attachment.is_some() || !pools::is_member(eni))
                 .map(|eni| {
                     (
                         eni.id.clone(),
@@ -301,6 +334,7 @@ impl Chaos {
     fn mend(&mut self, cluster: &mut Cluster) {
         self.note(cluster, "calm");
         cluster.start();
+        pools::rival_leaves(cluster);
         for number in 0..NODES {
             let id = instance_id(number, self.nodes[number].life);
             match cluster.state(&id) {

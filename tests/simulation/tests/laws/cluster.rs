@@ -24,13 +24,15 @@ use crate::{
     api_server::ApiServer,
     clock,
     ec2::{Crimes, Sabotage, Seat},
-    peer,
+    peer, pools,
     weather::Weather,
 };
 use simulation::small_cloud::{self, instance, instance_id, subnet};
 
 pub(crate) const NODES: usize = 4;
 pub(crate) const NODE_ENIS: usize = 3;
+/// It holds all that is asked for, and what others attach.
+const KIND: &str = "m5.24xlarge";
 /// More controllers than one would do by mistake.
 pub(crate) const CONTROLLERS: usize = 2;
 
@@ -76,7 +78,7 @@ fn world(seed: u64, weather: &Weather) -> World {
         forget_ms: Duration::from_secs(300),
         ..Settings::default()
     };
-    let mut world = small_cloud::world(NODES, seed, settings);
+    let mut world = small_cloud::world(KIND, NODES, seed, settings);
     // At least once means: sometimes twice.
     world.add_queue(QUEUE).twice = weather.below(2) == 0;
     world
@@ -153,6 +155,7 @@ impl Cluster {
             peers: BTreeSet::new(),
         };
         peer::leave(&mut cluster);
+        pools::begin(&cluster);
         cluster.start();
         cluster
     }
@@ -216,7 +219,7 @@ impl Cluster {
     pub(crate) fn launch(&self, number: usize, life: usize) {
         let mut world = self.door.world();
         world
-            .add_instance(instance(number, life), clock::wall())
+            .add_instance(instance(KIND, number, life), clock::wall())
             .unwrap();
     }
 

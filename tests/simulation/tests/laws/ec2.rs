@@ -17,6 +17,7 @@ use simulation::door::Door;
 
 use crate::{
     api_server::ApiServer,
+    pools::is_member,
     weather::{Fate, Weather},
 };
 
@@ -61,6 +62,8 @@ pub(crate) enum Sabotage {
     AbsentIsGone,
     /// What J made is left alone.
     NoAdoption,
+    /// Members of pools are given back with their marks.
+    KeptMarks,
 }
 
 impl Seat {
@@ -125,6 +128,25 @@ impl Seat {
         if wanted {
             self.crimes
                 .note(format!("{call} of an interface that is wanted"));
+        }
+    }
+
+    fn seen(&self, eni: &EniId) -> Option<ec2_sim::Interface> {
+        let world = self.door.world();
+        let mut all = world.interfaces();
+        all.find(|known| known.id.as_str() == eni.as_str()).cloned()
+    }
+
+    /// Marks may be gone already, when the answer was lost; but nobody hides what is attached.
+    fn unmarks(&self, call: Call, eni: &EniId, keys: &BTreeSet<String>) {
+        if !keys.iter().all(|key| key.starts_with("eniway.io/")) {
+            return self.judge(call, eni, false);
+        }
+        self.leads(call);
+        let attached = self.seen(eni).filter(|eni| eni.attachment.is_some());
+        if attached.is_some() {
+            self.crimes
+                .note(format!("{call} of marks of what is attached"));
         }
     }
 
@@ -195,7 +217,8 @@ impl Ec2 for Seat {
                     new.client_token = format!("token-{}", self.weather.below(usize::MAX));
                 }
                 Some(Sabotage::NoTags) => new.tags.clear(),
-                Some(Sabotage::AbsentIsGone | Sabotage::NoAdoption) | None => {}
+                Some(Sabotage::AbsentIsGone | Sabotage::NoAdoption | Sabotage::KeptMarks)
+                | None => {}
             }
             self.send(call, Ec2::create(&self.door, &new)).await
         })
@@ -229,7 +252,10 @@ impl Ec2 for Seat {
     fn untag<'a>(&'a self, eni: &'a EniId, keys: &'a BTreeSet<String>) -> Answer<'a, ()> {
         Box::pin(async move {
             let call = Call::DeleteTags;
-            self.judge(call, eni, false);
+            self.unmarks(call, eni, keys);
+            if self.sabotage == Some(Sabotage::KeptMarks) {
+                return Ok(());
+            }
             self.send(call, self.door.untag(eni, keys)).await
         })
     }
@@ -272,6 +298,9 @@ impl Ec2 for Seat {
         Box::pin(async move {
             let call = Call::DeleteNetworkInterface;
             self.judge(call, eni, true);
+            if self.seen(eni).is_some_and(|eni| is_member(&eni)) {
+                self.crimes.note(format!("{call} of a member of a pool"));
+            }
             self.send(call, self.door.delete(eni)).await
         })
     }

@@ -7,7 +7,10 @@ use eniway_api::{NodeEni, SubnetPolicy, mark};
 use eniway_controller::desired::Node;
 use kube::ResourceExt as _;
 
-use crate::cluster::{Cluster, LABEL};
+use crate::{
+    cluster::{Cluster, LABEL},
+    pools,
+};
 use simulation::small_cloud::{SUBNETS, subnet, zone};
 
 /// One interface of ours: for which NodeENI, on which instance, in which subnet.
@@ -24,6 +27,9 @@ pub(crate) fn broken(cluster: &Cluster) -> Vec<String> {
         if node_eni.metadata.deletion_timestamp.is_some() {
             broken.push(format!("{} is still being deleted", node_eni.name_any()));
         }
+        if node_eni.spec.pool_ref.is_some() {
+            continue;
+        }
         for node in nodes.iter().filter(|node| selected(node)) {
             let id = node.instance().unwrap().to_string();
             if cluster.state(&id) == Some(InstanceState::Running) {
@@ -37,7 +43,10 @@ pub(crate) fn broken(cluster: &Cluster) -> Vec<String> {
     for extra in places.difference(&expected) {
         broken.push(format!("nobody wants {extra:?}"));
     }
-    let records = cluster.api.store().records().count();
+    let store = cluster.api.store();
+    let records = store.records().filter(|one| one.spec.pool.is_none());
+    let records = records.count();
+    drop(store);
     if records != expected.len() {
         broken.push(format!(
             "{records} records for {} interfaces",
@@ -48,6 +57,7 @@ pub(crate) fn broken(cluster: &Cluster) -> Vec<String> {
     for node in &nodes {
         readiness(node, cluster, &expected, &mut broken);
     }
+    pools::broken(cluster, &mut broken);
     others(cluster, &mut broken);
     unadopted(cluster, &expected, &mut broken);
     broken
@@ -167,7 +177,8 @@ fn places(cluster: &Cluster, broken: &mut Vec<String>) -> BTreeSet<Place> {
     let mut places = BTreeSet::new();
     let world = cluster.door.world();
     for eni in world.interfaces().filter(|eni| !is_primary(eni)) {
-        if cluster.others.contains_key(&eni.id) || is_peers(cluster, eni) {
+        let others = cluster.others.contains_key(&eni.id);
+        if others || is_peers(cluster, eni) || pools::is_member(eni) {
             continue;
         }
         let Some(name) = eni.tags.get(mark::peer::TAG_NODE_ENI) else {

@@ -18,6 +18,7 @@ mod fleet;
 mod laws;
 mod nodes;
 mod peer;
+mod pools;
 mod queue;
 mod store;
 mod weather;
@@ -153,6 +154,7 @@ fn a_broken_rule_is_found() {
         Sabotage::NoTags,
         Sabotage::AbsentIsGone,
         Sabotage::NoAdoption,
+        Sabotage::KeptMarks,
     ] {
         let found = first_broken(Some(sabotage), 0..1_000);
         assert!(found.is_some(), "{sabotage:?} went unnoticed");

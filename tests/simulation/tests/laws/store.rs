@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use eniway_api::{NodeEni, NodeEniAttachment, NodeStatus, mark};
+use eniway_api::{EniPool, NodeEni, NodeEniAttachment, NodeStatus, mark};
 use eniway_controller::{
     desired::{Declared, Node},
     holders::Pod,
-    kubernetes::{Change, Record, holding},
+    kubernetes::{Change, Pool, Record, holding},
 };
 use k8s_openapi::{
     api::coordination::v1::Lease as KubeLease, apimachinery::pkg::apis::meta::v1::Time,
@@ -24,10 +24,12 @@ pub(crate) struct Store {
     pub(crate) records: BTreeMap<String, NodeEniAttachment>,
     /// By node.
     pub(crate) pods: BTreeMap<String, Vec<Pod>>,
+    pub(crate) pools: BTreeMap<String, EniPool>,
     pub(crate) leases: BTreeMap<String, KubeLease>,
     pub(crate) node_watches: Vec<UnboundedSender<Change<Node>>>,
     pub(crate) node_eni_watches: Vec<UnboundedSender<Change<Declared>>>,
     pub(crate) record_watches: Vec<UnboundedSender<Change<Record>>>,
+    pub(crate) pool_watches: Vec<UnboundedSender<Change<Pool>>>,
 }
 
 fn tell<T: Clone>(watches: &mut Vec<UnboundedSender<Change<T>>>, change: &Change<T>) {
@@ -174,6 +176,20 @@ impl Store {
         if let Some(mut record) = self.records.get(name).cloned() {
             record.status.get_or_insert_default().node = Some(node);
             self.put_record(record);
+        }
+    }
+
+    /// A pool as it is now; one that is marked and that nobody keeps is gone.
+    pub(crate) fn put_pool(&mut self, mut pool: EniPool) {
+        pool.metadata.resource_version = Some(self.next());
+        let kept = pool.metadata.deletion_timestamp.is_none() || !pool.finalizers().is_empty();
+        let shared = Ok(Arc::new(pool.clone()));
+        if kept {
+            self.pools.insert(pool.name_any(), pool);
+            tell(&mut self.pool_watches, &Change::Is(shared));
+        } else {
+            self.pools.remove(&pool.name_any());
+            tell(&mut self.pool_watches, &Change::Gone(shared));
         }
     }
 
