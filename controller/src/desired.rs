@@ -114,6 +114,17 @@ pub struct Desired {
     pub waits: bool,
 }
 
+impl Desired {
+    /// What keeps a NodeENI from being fulfilled here. What waits for a person comes first.
+    #[must_use]
+    pub fn problem_of(&self, node_eni: &str) -> Option<&Problem> {
+        let problems = self.problems.iter();
+        problems
+            .filter(|problem| problem.node_eni == node_eni)
+            .min_by_key(|problem| problem.reason != reason::MASS_RELEASE_HELD)
+    }
+}
+
 /// What the decision looks at.
 #[derive(Clone, Copy)]
 pub struct Inputs<'a> {

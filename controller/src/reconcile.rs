@@ -1,5 +1,7 @@
 //! The loop: for each node that is due, look at what is known, plan, apply, until nothing is left.
 
+mod tally;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -14,12 +16,11 @@ use crate::{
     action::Action,
     apply::{Chain, Outcome, soon},
     controller::Controller,
-    desired::{Declared, Desired, Fleet, Inputs, Node, Others, desired, restrain},
+    desired::{Declared, Fleet, Inputs, Node, Others, desired, restrain},
     holders::Pod,
     kubernetes::age,
     plan::{Agent, Now, Observed, Plan, addresses::gives_up, announce, plan},
     rivals::rivals,
-    status::NodeTally,
 };
 
 /// How many nodes are worked on at once.
@@ -186,50 +187,6 @@ impl Controller {
         }
         self.tally(node, &declared, &desired);
         plan
-    }
-
-    /// Keeps what the node says of each NodeENI, and has the status of those that it concerns written.
-    fn tally(&self, node: &str, declared: &[Declared], desired: &Desired) {
-        let mut tallies = self.tallies();
-        for one in declared {
-            let Declared::Readable(node_eni) = one else {
-                continue;
-            };
-            let uid = one.uid();
-            let problem = desired
-                .problems
-                .iter()
-                .find(|problem| problem.node_eni == uid);
-            let selected = desired.matching.iter().any(|matching| matching == uid);
-            let unclaimed = desired.unclaimed.iter();
-            let unclaimed: Vec<_> = unclaimed
-                .filter(|one| one.node_eni == uid)
-                .cloned()
-                .collect();
-            let skipped = desired.skipped.get(uid).copied();
-            let says_more = !unclaimed.is_empty() || skipped.is_some();
-            let new = (selected || problem.is_some() || says_more).then(|| {
-                let wishes = desired.wishes.iter();
-                let wishes = wishes.filter(|wish| wish.spec.node_eni.uid == uid).count();
-                NodeTally {
-                    selected,
-                    desired: u32::try_from(wishes).unwrap_or(u32::MAX),
-                    problem: problem.cloned(),
-                    unclaimed,
-                    skipped,
-                }
-            });
-            let nodes = tallies.entry(uid.to_owned()).or_default();
-            let changed = nodes.get(node) != new.as_ref();
-            match new {
-                Some(new) => nodes.insert(node.to_owned(), new),
-                None => nodes.remove(node),
-            };
-            if changed {
-                let name = node_eni.metadata.name.clone().unwrap_or_default();
-                self.node_enis.add(name, self.now());
-            }
-        }
     }
 
     /// The node's pods. Asked only when something of theirs may be taken away; `None`: not known.

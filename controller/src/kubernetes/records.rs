@@ -97,11 +97,14 @@ impl ApiServer {
         ready: &Condition,
     ) -> Result<NodeEniAttachment, Error> {
         let name = record.name_any();
-        // With the UID, a record of the same name that was made anew is not touched.
+        // With the UID, a record of the same name that was made anew is not touched; with the version,
+        // neither is one that a leader before us wrote and that our watch does not show yet: what is
+        // ours of an interface's addresses stands nowhere else.
+        let (uid, version) = (record.uid(), record.resource_version());
         let body = json!({
             "apiVersion": NodeEniAttachment::api_version(&()),
             "kind": NodeEniAttachment::kind(&()),
-            "metadata": {"name": name, "uid": record.uid()},
+            "metadata": {"name": name, "uid": uid, "resourceVersion": version},
             "status": {"ec2": ec2, "conditions": [ready]},
         });
         self.records

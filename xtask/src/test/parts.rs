@@ -77,7 +77,7 @@ pub(crate) const PARTS: &[Part] = &[
     ),
     slow(
         "simulation",
-        "the controller through 10,000 bad days on a paused clock",
+        "the controller through 2,000 bad days on a paused clock",
         NOTHING,
         simulation,
     ),
@@ -151,7 +151,7 @@ fn others(workspace: &Workspace, arguments: &[&str]) -> Command {
 fn simulation(workspace: &Workspace) -> Result<Count> {
     let mut cargo = workspace.cargo(&["test", "--package", "simulation"]);
     cargo.args(["--profile", "simulation", "--test", "laws"]);
-    tests(cargo.env("ENIWAY_SEEDS", "10000"))
+    tests(cargo.env("ENIWAY_SEEDS", "2000"))
 }
 
 fn unit(workspace: &Workspace) -> Result<Count> {

@@ -238,6 +238,9 @@ impl Kubernetes for ApiServer {
         Box::pin(async move {
             let written = self.write(|store| {
                 let mut stored = found(store, record)?.clone();
+                if stored.resource_version() != record.resource_version() {
+                    return Err(refusal(409));
+                }
                 let status = stored.status.get_or_insert_default();
                 status.ec2 = Some(ec2.clone());
                 status.conditions = vec![ready.clone()];

@@ -109,6 +109,11 @@ fn readiness(node: &Node, cluster: &Cluster, expected: &BTreeSet<Place>, broken:
         .filter(|(_, instance, _)| *instance == id)
         .map(|(name, _, _)| mark::ready_label(name))
         .collect();
+    let lent = pools::lent(cluster, &id);
+    let fulfilled: BTreeSet<_> = fulfilled
+        .into_iter()
+        .chain(lent.iter().map(|name| mark::ready_label(name)))
+        .collect();
     let labels = node.labels.keys();
     let said: BTreeSet<_> = labels
         .filter(|key| key.starts_with(mark::LABEL_READY))
@@ -117,7 +122,15 @@ fn readiness(node: &Node, cluster: &Cluster, expected: &BTreeSet<Place>, broken:
     if said != fulfilled {
         broken.push(format!("{} says {said:?}, not {fulfilled:?}", node.name));
     }
-    if !node.taints.is_empty() {
+    // Who waits for a member that is in use elsewhere is not ready.
+    let waits = selected(node) && {
+        let store = cluster.api.store();
+        let of_pools = store.node_enis().filter(|one| one.spec.pool_ref.is_some());
+        of_pools
+            .into_iter()
+            .any(|one| !lent.contains(&one.name_any()))
+    };
+    if !node.taints.is_empty() && !waits {
         broken.push(format!("{} bears the start-up taint", node.name));
     }
 }
@@ -158,7 +171,8 @@ fn addresses(cluster: &Cluster, node_enis: &[NodeEni], broken: &mut Vec<String>)
         let asked = ipv4.secondary_count.unwrap_or(0) as usize;
         let name = node_eni.name_any();
         let of_it = |eni: &&ec2_sim::Interface| {
-            eni.tags.get(mark::peer::TAG_NODE_ENI) == Some(&name) && !is_primary(eni)
+            let named = eni.tags.get(mark::peer::TAG_NODE_ENI) == Some(&name);
+            named && !is_primary(eni) && !is_peers(cluster, eni)
         };
         for eni in world.interfaces().filter(of_it) {
             if eni.addresses.len() != 1 + asked {

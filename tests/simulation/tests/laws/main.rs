@@ -96,7 +96,7 @@ fn seeds(default: u64) -> std::ops::Range<u64> {
     let number = |name: &str| env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
     match (number("ENIWAY_SEED"), number("ENIWAY_SEEDS")) {
         (Some(one), _) => {
-            log(LogFormat::Text, "info");
+            log(LogFormat::Text, "info,eniway_controller=debug");
             one..one + 1
         }
         (None, Some(many)) => 0..many,

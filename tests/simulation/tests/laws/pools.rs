@@ -1,6 +1,6 @@
 //! Pools in the simulated cluster: who made their members, who shares them, and the laws about them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ec2_sim::{EniId, InstanceState, Interface, Request};
 use eniway_api::{
@@ -83,6 +83,18 @@ fn pool_of(eni: &Interface) -> Option<usize> {
 
 pub(crate) fn is_member(eni: &Interface) -> bool {
     pool_of(eni).is_some()
+}
+
+/// The NodeENIs whose member is on the instance.
+pub(crate) fn lent(cluster: &Cluster, instance: &str) -> BTreeSet<String> {
+    let here = |eni: &Interface| {
+        let attachment = eni.attachment.as_ref();
+        attachment.is_some_and(|it| it.instance.as_str() == instance)
+    };
+    let members = members(cluster);
+    let lent = members.iter().filter(|eni| here(eni));
+    let lent = lent.filter_map(pool_of);
+    lent.map(|number| format!("p{number}")).collect()
 }
 
 fn is_rivals(eni: &Interface) -> bool {
@@ -199,7 +211,7 @@ fn zone_of_pool(
 }
 
 /// The running instances in a zone that should have a member.
-fn instances(cluster: &Cluster, number: usize, name: &str) -> std::collections::BTreeSet<String> {
+fn instances(cluster: &Cluster, number: usize, name: &str) -> BTreeSet<String> {
     let store = cluster.api.store();
     let asked = store
         .node_enis()
