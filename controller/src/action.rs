@@ -77,6 +77,8 @@ pub enum Action {
         eni: EniId,
         attachment: AttachmentId,
         force: bool,
+        /// The node's agent has set it up, and has not said that it took that away.
+        unreleased: bool,
     },
     /// Delete it.
     Delete { on: Target, eni: EniId },
@@ -176,12 +178,19 @@ impl fmt::Display for Action {
             Self::Unassign { eni, entries, .. } => {
                 write!(f, "take {} off {eni}", listed(entries))
             }
-            Self::Detach { eni, force, .. } => {
-                write!(
-                    f,
-                    "{} {eni}",
-                    if *force { "force-detach" } else { "detach" }
-                )
+            Self::Detach {
+                eni,
+                force,
+                unreleased,
+                ..
+            } => {
+                let how = if *force { "force-detach" } else { "detach" };
+                let though = if *unreleased {
+                    ", which its node's agent has not released,"
+                } else {
+                    ""
+                };
+                write!(f, "{how} {eni}{though}")
             }
             Self::Delete { eni, .. } => write!(f, "delete {eni}"),
             Self::LabelNode { name, labels, .. } => {

@@ -124,6 +124,8 @@ pub struct Timing {
     pub catalog_on_request: Duration,
     /// How long EC2's reads may lag behind its writes (a minute, by EC2's eventual consistency).
     pub grace: Duration,
+    /// How long the agent of a node, while it lives, may take to release an interface.
+    pub release: Duration,
     /// How long a look waits for others to share its read.
     pub gather: Duration,
     /// The lease of the leader, for how long it acts without renewing it, and when it renews.
@@ -143,6 +145,7 @@ impl Default for Timing {
             catalog: Duration::from_secs(300),
             catalog_on_request: Duration::from_secs(30),
             grace: Duration::from_secs(60),
+            release: Duration::from_secs(600),
             gather: Duration::from_millis(100),
             lease: Duration::from_secs(30),
             acting: Duration::from_secs(20),

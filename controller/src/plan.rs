@@ -56,6 +56,8 @@ pub struct Observed<'a> {
     pub cluster: &'a Cluster,
     /// How long EC2's reads may lag behind its writes.
     pub grace: Duration,
+    /// How long the agent of a node, while it lives, may take to release an interface.
+    pub release_within: Duration,
     /// How old subnets and groups are before they are asked for again.
     pub catalog_pause: Duration,
     /// When this process began to lead; what it did not do itself, another may have done before.

@@ -175,6 +175,7 @@ impl Controller {
                 rivals: &rivals,
                 cluster: &self.cluster,
                 grace: self.config.timing.grace,
+                release_within: self.config.timing.release,
                 catalog_pause: self.config.timing.catalog_on_request,
                 leading_since: self.leadership.borrow().since.unwrap_or(now.monotonic),
             },

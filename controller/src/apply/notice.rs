@@ -33,6 +33,9 @@ impl Controller {
                 "ENIModificationFailed"
             }
             Action::Detach { force: true, .. } if done => "ENIForceDetached",
+            Action::Detach {
+                unreleased: true, ..
+            } if done => "ENIDetachedUnreleased",
             Action::Detach { .. } if done => "ENIDetached",
             Action::Detach { .. } if already => "ENIAttachmentAlreadyRemoved",
             Action::Detach { .. } => "ENIDetachmentFailed",
@@ -44,7 +47,7 @@ impl Controller {
         self.notify(Notice {
             node_eni: on.node_eni.clone(),
             record: Some(on.record.clone()),
-            warning: !done && !already || matches!(action, Action::Detach { force: true, .. }),
+            warning: !done && !already || is_harsh(action),
             reason,
             action: kind(action),
             note: match error {
@@ -80,6 +83,18 @@ impl Controller {
             | Unwanted::NeededElsewhere => {}
         }
     }
+}
+
+/// Whether it takes something away that is not known to be free.
+const fn is_harsh(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::Detach { force: true, .. }
+            | Action::Detach {
+                unreleased: true,
+                ..
+            }
+    )
 }
 
 /// Whether the tags say that the interface stays when its record goes.

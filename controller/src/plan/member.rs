@@ -89,7 +89,9 @@ impl<'a> Planner<'a> {
             self.look(memory, Look::Eni(eni.id.clone(), on.uid.clone()));
             return releasing(format!("asking EC2 what became of {}", eni.id));
         }
-        if marked {
+        // Also what bears its mark in part: the call that set it may have gone by an old read.
+        let another = is_marked_by_another(record, self.observed.cluster, eni);
+        if marked || (eni.record() == Some(uid(record)) && !another) {
             self.push(Action::Untag {
                 on: on.clone(),
                 eni: eni.id.clone(),

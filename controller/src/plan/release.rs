@@ -98,6 +98,7 @@ impl<'a> Planner<'a> {
                         eni: eni.id.clone(),
                         attachment: attachment.id.clone(),
                         force: true,
+                        unreleased: false,
                     });
                 } else {
                     self.look(memory, look);
@@ -114,6 +115,7 @@ impl<'a> Planner<'a> {
                     eni: eni.id.clone(),
                     attachment: attachment.id.clone(),
                     force: false,
+                    unreleased: is_unreleased(record),
                 });
                 releasing(format!("{} is being detached", eni.id))
             }
@@ -156,11 +158,21 @@ impl<'a> Planner<'a> {
                     mark::ANNOTATION_FORCE_RELEASE
                 ),
             }),
+            // No pod has it, and something on the node is broken: a person would go on, too.
+            Agent::Alive if self.is_overdue(record) => None,
             Agent::Alive => {
                 let said = node.and_then(|node| node.message.clone());
                 releasing(said.unwrap_or_else(|| "the node's agent is releasing it".to_owned()))
             }
         }
+    }
+
+    /// Whether the agent had all the time that it gets.
+    fn is_overdue(&self, record: &NodeEniAttachment) -> bool {
+        let since = record.metadata.deletion_timestamp.as_ref();
+        let passed = since.map(|since| self.now.wall.duration_since(since.0));
+        let passed = passed.and_then(|passed| Duration::try_from(passed).ok());
+        passed.is_some_and(|passed| passed >= self.observed.release_within)
     }
 
     /// Which pod uses the interface, where that is known.
@@ -232,6 +244,13 @@ impl<'a> Planner<'a> {
             }
         }
     }
+}
+
+/// Whether the agent set the interface up and did not say that it took that away.
+fn is_unreleased(record: &NodeEniAttachment) -> bool {
+    let status = record.status.as_ref();
+    let node = status.and_then(|status| status.node.as_ref());
+    node.is_some_and(|node| !node.released && node.phase != NodePhase::Pending)
 }
 
 pub(super) fn releasing(message: String) -> Option<Note> {

@@ -74,6 +74,12 @@ impl Running {
         .await;
     }
 
+    /// The agents are as far as that with what they set up.
+    pub(super) async fn agents_say(&self, phase: &str) {
+        let patch = json!({"status": {"node": {"phase": phase}}});
+        self.each_record(|_| (true, patch.clone()), true).await;
+    }
+
     pub(super) async fn annotate_records(&self, key: &str) {
         self.each_record(
             |_| (true, json!({"metadata": {"annotations": {key: "true"}}})),

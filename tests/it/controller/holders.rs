@@ -1,9 +1,11 @@
 //! What a pod uses is not taken from it, and a user reads which pod it is.
 
+use std::time::Duration;
+
 use eniway_api::mark;
 use serde_json::json;
 
-use super::{SUBNET_B, rig::Rig, spec};
+use super::{SUBNET_B, process::patient, rig::Rig, spec};
 
 #[test]
 fn an_interface_waits_for_the_pod_that_uses_it_and_says_which() {
@@ -43,6 +45,32 @@ fn an_interface_waits_for_the_pod_that_uses_it_and_says_which() {
             state.records.is_empty()
         })
         .await;
+        assert!(rig.ours().is_empty());
+        controller.stop().await;
+    });
+}
+
+#[test]
+fn an_agent_that_lives_and_never_releases_is_waited_for_until_the_deadline() {
+    Rig::new(1).run(async |rig| {
+        let mut config = patient();
+        config.timing.release = Duration::from_secs(8);
+        let controller = rig.controller_at(config);
+        rig.agent_lives("node1").await;
+        rig.wish("stuck", &spec(&[SUBNET_B])).await;
+        rig.until("it is attached", |state| state.attached() == 1)
+            .await;
+        rig.agents_say("Failed").await;
+        rig.unwish("stuck").await;
+        rig.until("it waits for the agent", |state| {
+            let record = state.records.values().next().unwrap();
+            record.status.as_ref().unwrap().conditions[0].reason == "Releasing"
+        })
+        .await;
+        assert_eq!(rig.calls("DetachNetworkInterface"), 0);
+        rig.until("it goes all the same", |state| state.records.is_empty())
+            .await;
+        rig.until_event("ENIDetachedUnreleased").await;
         assert!(rig.ours().is_empty());
         controller.stop().await;
     });

@@ -222,6 +222,7 @@ impl Model {
             rivals: &rivals(&records, &all),
             cluster: &self.cluster,
             grace: GRACE,
+            release_within: Duration::from_secs(600),
             catalog_pause: CATALOG_PAUSE,
             leading_since: self.leading_since,
         };
