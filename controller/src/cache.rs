@@ -113,6 +113,8 @@ pub(crate) struct Cache {
     pub(crate) records: Shelf<Arc<NodeEniAttachment>>,
     pub(crate) pools: Shelf<Arc<EniPool>>,
     by_node: BTreeMap<String, BTreeSet<String>>,
+    /// Addresses that the records will take in each subnet. Counted as they change: every plan asks.
+    taking: BTreeMap<SubnetId, u32>,
     /// Subnets chosen for records that are not written yet, and how many addresses they will take.
     promises: BTreeMap<String, (SubnetId, u32)>,
     /// Names of records that hold a member of a pool.
@@ -172,10 +174,8 @@ impl Cache {
         if let Change::Is(record) = &change
             && self.is_older(record)
         {
+            self.records.keep(record.name_any());
             return Vec::new();
-        }
-        if let Change::Is(record) = &change {
-            self.index(record);
         }
         if let Change::Gone(record) = &change
             && self
@@ -185,7 +185,19 @@ impl Cache {
         {
             return Vec::new();
         }
-        self.records.take(named(change, |record| record.name_any()))
+        match &change {
+            Change::Is(record) => self.index(record),
+            Change::Gone(record) => self.forget(&record.name_any()),
+            Change::Begin | Change::Whole => {}
+        }
+        let whole = matches!(change, Change::Whole);
+        let concerned = self.records.take(named(change, |record| record.name_any()));
+        if whole {
+            for gone in &concerned {
+                count(&mut self.taking, gone, u32::saturating_sub);
+            }
+        }
+        concerned
     }
 
     /// The API server answered a write of ours.
@@ -198,8 +210,17 @@ impl Cache {
         }
     }
 
+    /// What the record of that name was to take counts no more.
+    fn forget(&mut self, name: &str) {
+        if let Some(known) = self.records.get(name) {
+            count(&mut self.taking, known, u32::saturating_sub);
+        }
+    }
+
     fn index(&mut self, record: &NodeEniAttachment) {
         let name = record.name_any();
+        self.forget(&name);
+        count(&mut self.taking, record, u32::saturating_add);
         self.promises.remove(&name);
         self.members.remove(&name);
         if record.spec.pool.is_some() {
@@ -236,17 +257,21 @@ impl Cache {
 
     /// Addresses promised in each subnet and not yet taken, by interfaces that are and will be.
     pub(crate) fn promised(&self) -> BTreeMap<SubnetId, u32> {
-        let records = self.records.values();
-        let recorded = records.map(|record| (&record.spec.subnet_id, will_take(record)));
-        let planned = self
-            .promises
-            .values()
-            .map(|(subnet, count)| (subnet, *count));
-        let mut promised = BTreeMap::new();
-        for (subnet, count) in recorded.chain(planned).filter(|(_, count)| *count > 0) {
+        debug_assert_eq!(self.taking, self.counted(), "counted as records change");
+        let mut promised = self.taking.clone();
+        for (subnet, count) in self.promises.values() {
             *promised.entry(subnet.clone()).or_insert(0) += count;
         }
         promised
+    }
+
+    /// The same, counted anew.
+    fn counted(&self) -> BTreeMap<SubnetId, u32> {
+        let mut taking = BTreeMap::new();
+        for record in self.records.values() {
+            count(&mut taking, record, u32::saturating_add);
+        }
+        taking
     }
 
     /// Keeps addresses for a record that will be written.
@@ -261,6 +286,20 @@ impl Cache {
         self.promises.remove(record);
         self.members.remove(record);
     }
+}
+
+/// Counts what a record will take, or no longer will.
+fn count(
+    taking: &mut BTreeMap<SubnetId, u32>,
+    record: &NodeEniAttachment,
+    change: fn(u32, u32) -> u32,
+) {
+    let subnet = &record.spec.subnet_id;
+    let known = taking.get(subnet).copied().unwrap_or(0);
+    match change(known, will_take(record)) {
+        0 => taking.remove(subnet),
+        count => taking.insert(subnet.clone(), count),
+    };
 }
 
 fn named<T>(change: Change<T>, name: impl Fn(&T) -> String) -> Change<(String, T)> {
