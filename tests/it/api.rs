@@ -169,6 +169,11 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "the pool says what its members are",
     ),
     (
+        "pool-and-addresses",
+        "no subnetName\nno securityGroupNames\npoolRef: {name: web}\nipv4: {secondaryCount: 1}",
+        "a member of a pool keeps its addresses",
+    ),
+    (
         "pool-and-end",
         "no subnetName\nno securityGroupNames\npoolRef: {name: web}\ndeleteOnTermination: true",
         "a member of a pool outlives its node",
