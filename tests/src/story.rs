@@ -124,12 +124,13 @@ fn until(
     what: &str,
     mut check: impl FnMut() -> anyhow::Result<Result<(), String>>,
 ) -> anyhow::Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(120);
+    // Patience, no bound: a new leader waits for a lease and for the minute of EC2's grace.
+    let deadline = Instant::now() + Duration::from_secs(240);
     loop {
         match check()? {
             Ok(()) => return Ok(()),
             Err(last) if Instant::now() > deadline => {
-                anyhow::bail!("waited two minutes for this: {what}; last seen: {last}")
+                anyhow::bail!("waited four minutes for this: {what}; last seen: {last}")
             }
             Err(_) => std::thread::sleep(Duration::from_millis(200)),
         }
