@@ -15,11 +15,7 @@ use ipnet::IpNet;
 use kube::ResourceExt as _;
 use simulation::door::Door;
 
-use crate::{
-    api_server::ApiServer,
-    pools::is_member,
-    weather::{Fate, Weather},
-};
+use crate::{api_server::ApiServer, pools::is_member, weather::Weather};
 
 /// What was done that must never be.
 #[derive(Clone, Default)]
@@ -69,22 +65,11 @@ pub(crate) enum Sabotage {
 impl Seat {
     /// Lets the weather decide over a call.
     async fn send<T>(&self, call: Call, answer: Answer<'_, T>) -> Result<T, Error> {
-        let (fate, delay) = self.weather.fate();
         let lost = || Error::Unreachable {
             call,
             source: "the weather is rough".into(),
         };
-        tokio::time::sleep(delay / 2).await;
-        if fate == Fate::Refused {
-            return Err(lost());
-        }
-        let answer = answer.await;
-        tokio::time::sleep(delay / 2).await;
-        if fate == Fate::Lost {
-            Err(lost())
-        } else {
-            answer
-        }
+        self.weather.decide(answer, lost).await
     }
 
     /// Who calls must lead, as everybody can read.

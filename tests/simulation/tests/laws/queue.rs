@@ -2,26 +2,15 @@
 
 use eniway_ec2::queue::{Heard, Message, Queue, QueueError};
 
-use crate::{ec2::Seat, weather::Fate};
+use crate::ec2::Seat;
 
 impl Seat {
     async fn hear<T>(&self, attempt: &'static str, answer: Heard<'_, T>) -> Result<T, QueueError> {
-        let (fate, delay) = self.weather.fate();
         let lost = || QueueError::Unreachable {
             attempt,
             source: "the weather is rough".into(),
         };
-        tokio::time::sleep(delay / 2).await;
-        if fate == Fate::Refused {
-            return Err(lost());
-        }
-        let answer = answer.await;
-        tokio::time::sleep(delay / 2).await;
-        if fate == Fate::Lost {
-            Err(lost())
-        } else {
-            answer
-        }
+        self.weather.decide(answer, lost).await
     }
 }
 

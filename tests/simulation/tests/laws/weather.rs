@@ -59,6 +59,26 @@ impl Weather {
         (fate, Duration::from_millis(state.random.u64(1..slow)))
     }
 
+    /// Has a call answered late, refused before it is carried out, or its answer lost.
+    pub(crate) async fn decide<T, E>(
+        &self,
+        answer: impl Future<Output = Result<T, E>>,
+        lost: impl Fn() -> E,
+    ) -> Result<T, E> {
+        let (fate, delay) = self.fate();
+        tokio::time::sleep(delay / 2).await;
+        if fate == Fate::Refused {
+            return Err(lost());
+        }
+        let answer = answer.await;
+        tokio::time::sleep(delay / 2).await;
+        if fate == Fate::Lost {
+            Err(lost())
+        } else {
+            answer
+        }
+    }
+
     /// How long a watch takes to tell of a change.
     pub(crate) fn lag(&self) -> Duration {
         let mut state = self.state();
