@@ -277,3 +277,34 @@ fn a_node_can_join_a_lab_that_runs() {
         "{output:?}"
     );
 }
+
+/// Needs root. Otherwise the nodes that stay cannot reach the API server for half a minute.
+#[test]
+fn the_gateway_keeps_its_address_when_nodes_go() {
+    let lab = start(Config::bare(2));
+    let gateway = || {
+        lab.outer()
+            .command("cat")
+            .arg("/sys/class/net/br0/address")
+            .read()
+            .unwrap()
+    };
+    let before = gateway();
+    for node in lab.nodes().to_vec() {
+        let terminate =
+            ec2_sim::Request::new("TerminateInstances").with("InstanceId.1", &node.instance);
+        lab.ec2()
+            .with_world(|world, now| world.call(&terminate, now))
+            .unwrap();
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        while lab.in_node(&node.name).is_ok() {
+            assert!(
+                std::time::Instant::now() < deadline,
+                "{} is still up",
+                node.name
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(gateway(), before, "after {} went", node.name);
+    }
+}

@@ -26,6 +26,8 @@ use flags::etcd_flags;
 
 /// The outer side's address: the API server and EC2 are there for nodes and pods.
 pub const GATEWAY: &str = "10.200.0.1";
+/// What every node has as the gateway's neighbour.
+const GATEWAY_MAC: &str = "02:00:00:00:00:01";
 /// The cluster address of the service `kubernetes`; there is no kube-proxy, so it lies on `lo`.
 const SERVICE: &str = "10.96.0.1";
 const PORT: u16 = 443;
@@ -207,7 +209,12 @@ fn prepare(outer: &Namespace) -> Result<(), Error> {
     for address in [GATEWAY, SERVICE] {
         node::run(outer, &format!("address add {address}/32 dev lo"))?;
     }
-    node::run(outer, &format!("link add {BRIDGE} type bridge"))?;
+    // Left to itself a bridge takes the lowest address of its ports: with a node that goes, the others would
+    // send to a gateway that nobody is, for as long as their neighbour entry lives.
+    node::run(
+        outer,
+        &format!("link add {BRIDGE} address {GATEWAY_MAC} type bridge"),
+    )?;
     for subnet in NODE_SUBNETS {
         node::run(
             outer,
