@@ -24,6 +24,9 @@ pub struct Cli {
     /// What is logged, as `info` or `info,eniway_controller=debug`.
     #[arg(long, env = "LOG_LEVEL", default_value = "info", global = true)]
     pub log_level: String,
+    /// A collector of OpenTelemetry traces (OTLP over HTTP), as http://collector:4318; default: no traces.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", global = true)]
+    pub otlp_endpoint: Option<String>,
 }
 
 #[derive(Clone, Debug, Subcommand)]

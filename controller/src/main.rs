@@ -9,7 +9,7 @@ use eniway_controller::{
     config::{Cli, Command, Config, Crds},
     kubernetes::{ApiServer, apply_crds},
     run_listening,
-    telemetry::log,
+    telemetry::{log, log_and_trace},
 };
 use eniway_ec2::{
     aws::{Aws, Place, Sqs},
@@ -21,7 +21,13 @@ use tokio_util::sync::CancellationToken;
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
-    log(cli.log_format, &cli.log_level);
+    let _traces = match &cli.otlp_endpoint {
+        Some(collector) => Some(log_and_trace(cli.log_format, &cli.log_level, collector)?),
+        None => {
+            log(cli.log_format, &cli.log_level);
+            None
+        }
+    };
     match cli.command {
         Command::Run(config) => run(*config).await,
         Command::Crds(Crds::Apply) => {

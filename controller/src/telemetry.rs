@@ -1,4 +1,8 @@
-//! What the controller tells about itself: logs, /metrics, /healthz, /readyz.
+//! What the controller tells about itself: logs, traces, /metrics, /healthz, /readyz.
+
+mod logs;
+#[cfg(feature = "traces")]
+mod traces;
 
 use std::{
     net::SocketAddr,
@@ -21,9 +25,10 @@ use prometheus_client::{
     },
     registry::Registry,
 };
-use tracing_subscriber::EnvFilter;
 
-use crate::config::LogFormat;
+pub use self::logs::log;
+#[cfg(feature = "traces")]
+pub use self::traces::{Traces, TracesError, log_and_trace};
 
 type Labels = Vec<(&'static str, String)>;
 
@@ -210,16 +215,4 @@ pub(crate) async fn serve(address: SocketAddr, metrics: Metrics) -> Result<(), S
         .await
         .map_err(failed)?;
     axum::serve(listener, router).await.map_err(failed)
-}
-
-/// Starts logging; for the program, not for the library.
-pub fn log(format: LogFormat, level: &str) {
-    let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().init(),
-    }
 }

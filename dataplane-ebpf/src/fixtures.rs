@@ -2,13 +2,17 @@
 //! that run the same frames through the kernel.
 
 mod frame;
+mod generator;
+// One line for each rule.
+#[rustfmt::skip]
+pub mod model;
 // One line for each fixture.
 #[rustfmt::skip]
 mod table;
 
 use eniway_abi::{Config, Cover4, Cover6, Direction, Reason, flags, mode};
 
-pub use self::table::all;
+pub use self::{generator::Generator, table::all};
 use crate::guard::Addresses;
 
 /// A frame and what must be said of it.

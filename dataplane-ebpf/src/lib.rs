@@ -10,6 +10,8 @@ pub mod guard;
 pub mod packet;
 
 #[cfg(target_arch = "bpf")]
+mod events;
+#[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]
 pub mod programs;

@@ -2,9 +2,11 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, LpmTrie, PerCpuArray},
+    maps::{Array, LpmTrie, PerCpuArray, RingBuf},
 };
-use eniway_abi::{ADDRESSES, AddressValue, COUNTERS, Config, Counter};
+use eniway_abi::{
+    ADDRESSES, AddressValue, COUNTERS, Config, Counter, EVENTS_BYTES, Sampler, Watcher,
+};
 
 use crate::packet::Ipv6;
 
@@ -20,6 +22,15 @@ pub(crate) static LOCAL6: LpmTrie<u128, AddressValue> = LpmTrie::with_max_entrie
 
 #[map]
 pub(crate) static COUNTS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(COUNTERS, 0);
+
+#[map]
+pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(EVENTS_BYTES, 0);
+
+#[map]
+pub(crate) static WATCHER: Array<Watcher> = Array::with_max_entries(1, 0);
+
+#[map]
+pub(crate) static SAMPLER: PerCpuArray<Sampler> = PerCpuArray::with_max_entries(1, 0);
 
 /// Bytes of the longest header that is read at once.
 pub(crate) const LONGEST_HEADER: usize = size_of::<Ipv6>();

@@ -21,6 +21,7 @@ mod addresses;
 pub mod bench;
 mod clsact;
 mod error;
+mod events;
 mod hook;
 mod interface;
 mod kernel;
@@ -39,6 +40,7 @@ pub use eniway_abi::{Direction, Outcome, Reason};
 
 pub use self::{
     error::Error,
+    events::{Missed, Packet, Watch},
     hook::IngressMode,
     kernel::Kernel,
     object::{Verified, objects, verify},
@@ -223,6 +225,25 @@ impl Bpf {
     /// Forgets it. Nothing there is success.
     pub fn forget_mtu(&mut self, eni: &str) -> Result<(), Error> {
         self.pins.forget_mtu(eni)
+    }
+
+    /// Watches an ENI's packets that break a rule, at most `per_second` on each CPU; ends when it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Watched`] if another process watches this ENI.
+    pub fn watch(&self, eni: &str, per_second: u32) -> Result<Watch, Error> {
+        Watch::open(&self.pins, eni, per_second)
+    }
+
+    /// Gives the settings that the ENI's programs go by: mode, MAC address, and whether addresses are checked.
+    pub fn settings(&self, eni: &str) -> Result<eniway_abi::Config, Error> {
+        Maps::open(&self.pins, eni)?.config()
+    }
+
+    /// Gives the addresses and prefixes that are the ENI's own.
+    pub fn addresses(&self, eni: &str) -> Result<Vec<ipnet::IpNet>, Error> {
+        Maps::open(&self.pins, eni)?.addresses()
     }
 
     /// Gives the ENI's counters that are not zero.

@@ -1,13 +1,80 @@
-//! The agent's settings: the only place that reads flags and the environment.
+//! What the agent is asked to do: the only place that reads flags and the environment.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, num::NonZero, path::PathBuf};
 
-use clap::{Parser, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use eniway_api::InstanceId;
 
 /// Sets up the network interfaces that eniway attaches to this node.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "eniway-agent", version)]
+#[command(name = "eniway-agent", version, subcommand_negates_reqs = true)]
+pub struct Cli {
+    /// Instead of running.
+    #[command(subcommand)]
+    pub look: Option<Look>,
+
+    #[command(flatten)]
+    pub run: Option<Config>,
+}
+
+/// What a person may want to see.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Look {
+    /// Shows what is attached, by which rules it goes, and what it has counted.
+    Inspect(Which),
+    /// Shows packets and bytes a second, by rule.
+    Top(Top),
+    /// Shows packets that break a rule, as they come.
+    Monitor(Monitor),
+}
+
+/// Which guards.
+#[derive(Clone, Debug, Args)]
+pub struct Which {
+    /// An ENI, or an interface; all without it.
+    pub name: Option<String>,
+
+    /// Where programs and maps are pinned.
+    #[arg(long, default_value = "/sys/fs/bpf/eniway")]
+    pub bpffs: PathBuf,
+}
+
+/// Packets and bytes a second.
+#[derive(Clone, Debug, Args)]
+pub struct Top {
+    #[command(flatten)]
+    pub which: Which,
+
+    /// Seconds between two tables.
+    #[arg(long, default_value = "1")]
+    pub seconds: NonZero<u32>,
+
+    /// Ends after so many tables.
+    #[arg(long)]
+    pub count: Option<NonZero<u32>>,
+}
+
+/// Single packets.
+#[derive(Clone, Debug, Args)]
+pub struct Monitor {
+    #[command(flatten)]
+    pub which: Which,
+
+    /// Writes a capture for tcpdump and Wireshark as well; it holds the first 64 bytes of each packet.
+    #[arg(long)]
+    pub pcap: Option<PathBuf>,
+
+    /// Most packets in a second, of each ENI on each CPU; what is beyond is counted.
+    #[arg(long, default_value = "100")]
+    pub rate: NonZero<u32>,
+
+    /// Ends after so many packets.
+    #[arg(long)]
+    pub count: Option<NonZero<u64>>,
+}
+
+/// How the agent runs.
+#[derive(Clone, Debug, Args)]
 pub struct Config {
     /// The name of this node.
     #[arg(long, env = "NODE_NAME")]

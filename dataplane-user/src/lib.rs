@@ -16,6 +16,8 @@ pub mod observe;
 pub mod plan;
 pub mod status;
 
+pub mod look;
+
 pub mod apply;
 pub mod bpf;
 pub mod kubernetes;

@@ -1,5 +1,7 @@
 //! The controller's program, with the AWS client, speaks EC2's wire protocol. Needs root.
 
+mod collector;
+
 use std::{
     process::{Child, Command, Stdio},
     time::Duration,
@@ -7,6 +9,8 @@ use std::{
 
 use lab::{Config, Lab};
 use simulation::door::QUEUE;
+
+use self::collector::{Collector, value};
 
 /// A program that ends with the test.
 struct Program(Child);
@@ -58,7 +62,9 @@ fn the_program_attaches_and_deletes_over_the_wire() {
         world.add_queue(QUEUE);
         world.queue_url(&lab.ec2_url(), QUEUE)
     });
+    let collector = Collector::start();
     let child = Command::new(&program)
+        .args(["--otlp-endpoint", &collector.url])
         .args(["run", "--events-queue-url", &queue])
         .args(["--cluster-name", "wire", "--region", "us-west-2"])
         .args(["--metrics-address", "127.0.0.1:0", "--ec2-endpoint"])
@@ -103,4 +109,14 @@ fn the_program_attaches_and_deletes_over_the_wire() {
     lab.kubectl(&["delete", "nodeeni", "wire", "--wait=false"])
         .unwrap();
     until("nothing is left", || ours() == 0 && state().is_empty());
+
+    let create = || collector.lineage("CreateNetworkInterface");
+    until("the trace of the creation is whole", || create().len() == 3);
+    let create = create();
+    let attribute = |span: usize, key| value(&create[span].attributes, key).unwrap_or_default();
+    assert_eq!(create[1].name, "for");
+    assert_eq!(attribute(1, "node_eni"), "wire");
+    assert_eq!(create[2].name, "reconcile");
+    assert_eq!(attribute(2, "node"), "node1");
+    assert_eq!(collector.services()[0], "eniway-controller");
 }

@@ -1,13 +1,13 @@
 //! The guard in the kernel says of every frame what it says on the host. Needs root.
 
-use std::process::Command;
+use std::{collections::BTreeMap, process::Command};
 
 use eniway_abi::{Direction, Reason};
 use eniway_agent::bpf::{
     Bpf, Count, Guard, GuardConfig, Kernel, Mode, Outcome, WantedIngress,
     trial::{Program, Trial},
 };
-use eniway_ebpf::fixtures::{self, Fixture};
+use eniway_ebpf::fixtures::{self, Fixture, Generator, model};
 use ipnet::IpNet;
 
 use crate::bpf_world::{ENI, in_world};
@@ -96,6 +96,63 @@ fn check(trial: &mut Trial, program: Program, fixture: &Fixture, mode: Mode, rea
     };
     assert_eq!(answer.counts, [expected], "{what}");
     assert_eq!(answer.is_drop, outcome == Outcome::Dropped, "{what}");
+}
+
+/// Guard, kernel and model, three ways to the same answer. Counters are compared by the thousand, and only
+/// then frame by frame, to name the one.
+#[test]
+fn kernel_and_model_agree_on_what_is_generated() {
+    const SEEDS: u64 = 10;
+    const FRAMES: usize = 10_000;
+    const BATCH: usize = 1_000;
+    let settings = [(true, 0), (false, SEEDS)];
+    for (frags, program, direction) in PROGRAMS {
+        for (is_checked, first) in settings {
+            let mut trial = Trial::new(frags, &config(Mode::Enforce, is_checked)).unwrap();
+            for seed in first..first + SEEDS {
+                let frames: Vec<_> = Generator::new(seed)
+                    .take(FRAMES)
+                    .filter(|frame| is_runnable(program, frame))
+                    .collect();
+                for (number, batch) in frames.chunks(BATCH).enumerate() {
+                    let what = format!("{program:?}, frags {frags}, seed {seed}, batch {number}");
+                    agree(&mut trial, program, direction, is_checked, batch, &what);
+                }
+            }
+        }
+    }
+}
+
+fn agree(
+    trial: &mut Trial,
+    program: Program,
+    direction: Direction,
+    is_checked: bool,
+    frames: &[Vec<u8>],
+    what: &str,
+) {
+    let mut expected = BTreeMap::<Reason, u64>::new();
+    for frame in frames {
+        let reason = model::reason(direction, frame, is_checked);
+        let (is_drop, _) = trial.judge(program, frame, 1).expect(what);
+        assert_eq!(
+            is_drop,
+            reason.is_violation(),
+            "{what}, {reason:?}: {frame:02x?}"
+        );
+        *expected.entry(reason).or_default() += 1;
+    }
+    let counts = trial.counts().unwrap();
+    let counted = counts.iter().map(|count| (count.reason, count.packets));
+    if counted.collect::<BTreeMap<_, _>>() == expected {
+        return;
+    }
+    for frame in frames {
+        let answer = trial.run(program, frame, 1).unwrap();
+        let reason = model::reason(direction, frame, is_checked);
+        assert_eq!(answer.counts[0].reason, reason, "{what}: {frame:02x?}");
+    }
+    panic!("{what}: counted {counts:?}, expected {expected:?}");
 }
 
 /// The kernel makes an skb only of a frame that holds the header its ethertype promises

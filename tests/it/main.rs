@@ -17,4 +17,5 @@ mod ec2_wire;
 mod fabric;
 mod guard;
 mod lab;
+mod look;
 mod planner;

@@ -56,6 +56,8 @@ fn config(image: &Image<'_>, layer: &str) -> serde_json::Value {
         "os": "linux",
         "config": {
             "Entrypoint": [format!("/{}", image.program)],
+            // `kubectl exec … -- eniway-agent monitor` finds it by its name.
+            "Env": ["PATH=/"],
             "User": image.user,
             "Labels": {
                 "org.opencontainers.image.title": image.program,

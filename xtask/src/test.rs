@@ -1,5 +1,6 @@
 //! `cargo xtask test`: everything that proves the project right, part by part, with times.
 
+mod beside;
 mod count;
 mod parts;
 
@@ -10,6 +11,7 @@ use anyhow::{Result, bail};
 use crate::setup::{self, Need};
 use crate::step;
 use crate::workspace::Workspace;
+use beside::Beside;
 use count::Count;
 use parts::{PARTS, Part};
 
@@ -38,7 +40,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     setup::prepare(workspace, &needs)?;
 
     let start = Instant::now();
-    let reports: Vec<Report> = parts.iter().map(|part| run_part(workspace, part)).collect();
+    let reports = run_all(workspace, &parts);
     summarize(&reports, start.elapsed())
 }
 
@@ -61,21 +63,43 @@ fn choose(arguments: &Arguments) -> Result<Vec<&'static Part>> {
     Ok(PARTS.iter().filter(wanted).collect())
 }
 
-fn run_part(workspace: &Workspace, part: &Part) -> Report {
+/// In order; those that only compute begin with the first part that is neither quick nor one of them.
+fn run_all(workspace: &Workspace, parts: &[&'static Part]) -> Vec<Report> {
+    let beside: Vec<_> = parts.iter().copied().filter(|part| part.beside).collect();
+    let mut running = None;
+    let run = |part: &&'static Part| {
+        if !part.quick && !part.beside && !beside.is_empty() && running.is_none() {
+            running = Some(Beside::start(workspace, &beside));
+        }
+        match &running {
+            Some(running) if part.beside => report(part, || {
+                let ended = running.wait(part)?;
+                print!("{}", ended.said);
+                Ok((ended.count, ended.took))
+            }),
+            _ => report(part, || {
+                let start = Instant::now();
+                Ok(((part.run)(workspace)?, start.elapsed()))
+            }),
+        }
+    };
+    parts.iter().map(run).collect()
+}
+
+fn report(part: &Part, run: impl FnOnce() -> Result<(Count, Duration)>) -> Report {
     println!();
     step::say(&format!("{}: {}", part.name, part.about));
-    let start = Instant::now();
-    let count = (part.run)(workspace).unwrap_or_else(|error| {
+    let (count, took) = run().unwrap_or_else(|error| {
         println!("{}: {error:#}", part.name);
-        Count::FAILED
+        (Count::FAILED, Duration::ZERO)
     });
-    let took = start.elapsed();
     let mark = match count {
         Count { failed: 1.., .. } => "✘",
         Count { passed: 0, .. } => "not checked:",
         Count { .. } => "✔",
     };
-    println!("{mark} {} {}", part.name, step::seconds(took));
+    let whose = if part.beside { " of its own time" } else { "" };
+    println!("{mark} {} {}{whose}", part.name, step::seconds(took));
     Report {
         name: part.name,
         count,

@@ -8,7 +8,7 @@ use std::{
 
 use eniway_api::{Asked, AttachmentId, EniId, VpcId};
 use ipnet::IpNet;
-use tracing::{debug, info, warn};
+use tracing::{Instrument as _, debug, debug_span, field::Empty, info, warn};
 
 use crate::{
     Answer, Call, Change, Ec2, Eni, Error, Group, Instance, InstanceType, Instances, Interfaces,
@@ -59,7 +59,16 @@ impl<E: Ec2> Paced<E> {
             tokio::time::sleep(waiting).await;
         }
         let begun = now();
+        let span = debug_span!(
+            "ec2",
+            otel.name = %call,
+            otel.kind = "client",
+            otel.status_description = Empty,
+            verdict = Empty,
+            waiting = waiting.as_secs_f64(),
+        );
         let result = tokio::time::timeout(deadline, answer)
+            .instrument(span.clone())
             .await
             .unwrap_or(Err(Error::TimedOut {
                 call,
@@ -67,6 +76,11 @@ impl<E: Ec2> Paced<E> {
             }));
         let took = begun.elapsed();
         let verdict = result.as_ref().err().map(Error::verdict);
+        if let Err(error) = &result {
+            // A description makes the span an error.
+            span.record("otel.status_description", tracing::field::display(error));
+            span.record("verdict", tracing::field::debug(verdict));
+        }
         if verdict == Some(Verdict::Throttled) {
             self.throttle().drain(call, now());
         }

@@ -8,10 +8,12 @@
 
 mod config;
 mod counter;
+mod event;
 mod reason;
 
 pub use config::{AddressValue, Config, Cover4, Cover6, flags, mode};
 pub use counter::{COUNTERS, Counter, Direction, Outcome, counter_index};
+pub use event::{EVENTS_BYTES, Event, HEAD, Sampler, Watcher};
 pub use reason::Reason;
 
 /// Version of everything in this crate; part of the path at which maps are pinned.
@@ -25,6 +27,13 @@ pub const LOCAL4: &str = "LOCAL4";
 pub const LOCAL6: &str = "LOCAL6";
 /// Name of the per-CPU array of [`COUNTERS`] × [`Counter`].
 pub const COUNTS: &str = "COUNTS";
+
+/// Name of the ring of [`Event`]s.
+pub const EVENTS: &str = "EVENTS";
+/// Name of the array of one [`Watcher`].
+pub const WATCHER: &str = "WATCHER";
+/// Name of the per-CPU array of one [`Sampler`].
+pub const SAMPLER: &str = "SAMPLER";
 
 /// Most entries of [`LOCAL4`] and of [`LOCAL6`].
 ///

@@ -88,6 +88,15 @@ pub enum Error {
         #[source]
         source: Box<aya::maps::MapError>,
     },
+    /// Another process watches the ENI; each event has one reader.
+    #[error("watch {eni}: another `eniway-agent monitor` does")]
+    Watched {
+        /// Whose packets.
+        eni: String,
+    },
+    /// The clock by which events are told.
+    #[error("read the time since the boot")]
+    Clock(#[source] io::Error),
     /// More addresses than the map holds.
     #[error("the map {map} of {eni} is full: it holds {limit} addresses and prefixes", limit = eniway_abi::ADDRESSES)]
     MapFull {

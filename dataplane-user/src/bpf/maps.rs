@@ -1,10 +1,10 @@
 //! The pinned maps of one ENI: fills settings and addresses, reads counters.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use aya::maps::{Array, LpmTrie, Map, MapData, MapError, PerCpuArray, lpm_trie::Key};
 use eniway_abi::{AddressValue, CONFIG, COUNTERS, COUNTS, Config, Counter, LOCAL4, LOCAL6};
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::{Error, addresses::Settings, error::errno, object::Object, pins::Pins};
 
@@ -72,6 +72,25 @@ impl Maps {
         remove(eni, LOCAL6, local6, &stale6)
     }
 
+    pub(super) fn config(&self) -> Result<Config, Error> {
+        let config = self.config.get(&0, 0);
+        config.map_err(failed(&self.eni, "read", CONFIG))
+    }
+
+    pub(super) fn addresses(&self) -> Result<Vec<IpNet>, Error> {
+        let mut nets = Vec::new();
+        for key in self.local4.keys() {
+            let key = key.map_err(failed(&self.eni, "read", LOCAL4))?;
+            nets.extend(net(key.data().into(), key.prefix_len()));
+        }
+        for key in self.local6.keys() {
+            let key = key.map_err(failed(&self.eni, "read", LOCAL6))?;
+            nets.extend(net(key.data().into(), key.prefix_len()));
+        }
+        nets.sort();
+        Ok(nets)
+    }
+
     /// The counters, summed over the CPUs, in the order of their index.
     pub(super) fn counters(&self) -> Result<Vec<Counter>, Error> {
         (0..COUNTERS)
@@ -130,7 +149,11 @@ fn remove<const N: usize>(
     Ok(())
 }
 
-fn failed(eni: &str, attempt: &'static str, map: &'static str) -> impl Fn(MapError) -> Error {
+pub(super) fn failed(
+    eni: &str,
+    attempt: &'static str,
+    map: &'static str,
+) -> impl Fn(MapError) -> Error {
     let eni = eni.to_owned();
     move |source| Error::Map {
         attempt,
@@ -138,6 +161,11 @@ fn failed(eni: &str, attempt: &'static str, map: &'static str) -> impl Fn(MapErr
         eni: eni.clone(),
         source: Box::new(source),
     }
+}
+
+/// `None` cannot happen: the kernel keeps no key longer than its address.
+fn net(address: IpAddr, length: u32) -> Option<IpNet> {
+    IpNet::new(address, u8::try_from(length).ok()?).ok()
 }
 
 fn prefix4(net: &Ipv4Net) -> (u32, [u8; 4]) {

@@ -16,11 +16,14 @@ static FRAGS: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/dataplan
 const PLAIN_NAME: &str = "dataplane";
 const FRAGS_NAME: &str = "dataplane-frags";
 
-const MAPS: [&str; 4] = [
+const MAPS: [&str; 7] = [
     eniway_abi::CONFIG,
     eniway_abi::LOCAL4,
     eniway_abi::LOCAL6,
     eniway_abi::COUNTS,
+    eniway_abi::EVENTS,
+    eniway_abi::WATCHER,
+    eniway_abi::SAMPLER,
 ];
 
 /// Gives the embedded objects: name and ELF.

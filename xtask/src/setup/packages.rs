@@ -52,6 +52,7 @@ const PACKAGES: &[Package] = &[
     package("iputils-ping", Program("ping"), Need::Lab),
     package("python3-venv", PythonModule("ensurepip"), Need::Peers),
     package("xdp-tools", Program("xdp-filter"), Need::Peers),
+    package("tcpdump", Program("tcpdump"), Need::Peers),
 ];
 
 impl Package {

@@ -29,9 +29,18 @@ impl Count {
     /// The tests of one `test result: ok. 3 passed; 0 failed; …`.
     fn of_line(line: &str) -> Option<Self> {
         let (_, numbers) = line.strip_prefix("test result: ")?.split_once(". ")?;
+        Self::read(numbers, "; ")
+    }
+
+    /// Of the last line that this program prints: `3 passed, 0 failed`.
+    pub(crate) fn of_summary(line: &str) -> Option<Self> {
+        Self::read(line, ", ")
+    }
+
+    fn read(numbers: &str, between: &str) -> Option<Self> {
         let number = |word: &str| {
             let part = numbers
-                .split("; ")
+                .split(between)
                 .find_map(|part| part.strip_suffix(word))?;
             part.trim().parse().ok()
         };
@@ -86,5 +95,12 @@ mod tests {
             })
         );
         assert_eq!(Count::of_line("test api::defaults ... ok"), None);
+        assert_eq!(
+            Count::of_summary("12 passed, 1 failed"),
+            Some(Count {
+                passed: 12,
+                failed: 1
+            })
+        );
     }
 }

@@ -5,9 +5,9 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::count::{Count, check, tests};
-use crate::demo;
 use crate::setup::Need;
 use crate::workspace::{Workspace, find_program};
+use crate::{demo, image};
 
 /// A part that can be run alone: `cargo xtask test unit`.
 pub(crate) struct Part {
@@ -15,6 +15,8 @@ pub(crate) struct Part {
     pub(crate) about: &'static str,
     /// Whether `--quick` has it.
     pub(crate) quick: bool,
+    /// Whether it only computes, and may do that beside the others that are not quick.
+    pub(crate) beside: bool,
     pub(crate) needs: &'static [Need],
     pub(crate) run: fn(&Workspace) -> Result<Count>,
 }
@@ -32,6 +34,7 @@ const fn quick(
         name,
         about,
         quick: true,
+        beside: false,
         needs: NOTHING,
         run,
     }
@@ -47,8 +50,22 @@ const fn slow(
         name,
         about,
         quick: false,
+        beside: false,
         needs,
         run,
+    }
+}
+
+/// A slow part that needs nothing but the processor.
+const fn beside(
+    name: &'static str,
+    about: &'static str,
+    needs: &'static [Need],
+    run: fn(&Workspace) -> Result<Count>,
+) -> Part {
+    Part {
+        beside: true,
+        ..slow(name, about, needs, run)
     }
 }
 
@@ -75,7 +92,13 @@ pub(crate) const PARTS: &[Part] = &[
         LAB,
         integration,
     ),
-    slow(
+    beside(
+        "images",
+        "the static programs and their images are built",
+        &[Need::Musl],
+        images,
+    ),
+    beside(
         "simulation",
         "the controller through 2,000 bad days on a paused clock",
         NOTHING,
@@ -152,6 +175,11 @@ fn simulation(workspace: &Workspace) -> Result<Count> {
     let mut cargo = workspace.cargo(&["test", "--package", "simulation"]);
     cargo.args(["--profile", "simulation", "--test", "laws"]);
     tests(cargo.env("ENIWAY_SEEDS", "2000"))
+}
+
+fn images(workspace: &Workspace) -> Result<Count> {
+    image::build(workspace)?;
+    Ok(Count::PASSED)
 }
 
 fn unit(workspace: &Workspace) -> Result<Count> {

@@ -21,6 +21,11 @@ const DOORS: &[Door] = &[
         open: &["controller/src/kubernetes", "dataplane-user/src/kubernetes"],
     },
     Door {
+        folders: &["controller"],
+        words: &["opentelemetry"],
+        open: &["controller/src/telemetry/"],
+    },
+    Door {
         folders: &["dataplane-user/src"],
         words: &["rtnetlink::", "use rtnetlink"],
         open: &[
