@@ -89,6 +89,7 @@ mod tests {
             description: String::new(),
             addresses: Vec::new(),
             prefixes: Vec::new(),
+            association: None,
             tags: BTreeMap::from(tags.map(|(key, value)| (key.to_owned(), value.to_owned()))),
         };
         change(&mut eni);

@@ -4,6 +4,7 @@ mod addresses;
 mod adoption;
 mod blast;
 mod drift;
+mod elastic_ips;
 mod events;
 mod faults;
 mod floor;

@@ -62,6 +62,12 @@ pub mod reason {
     pub const ADDRESS_OUTSIDE_SUBNETS: &str = "AddressOutsideSubnets";
     /// An interface of the instance type holds no more addresses.
     pub const ADDRESS_LIMIT_REACHED: &str = "AddressLimitReached";
+    /// Every Elastic IP that is asked for belongs to something else.
+    pub const NO_FREE_ELASTIC_IP: &str = "NoFreeElasticIP";
+    /// The account has no Elastic IP of that ID, or none with those tags.
+    pub const ELASTIC_IP_NOT_FOUND: &str = "ElasticIPNotFound";
+    /// Somebody else gave the interface a public address; it is left alone.
+    pub const ELASTIC_IP_FOREIGN: &str = "ElasticIPForeign";
     /// A pod uses what is to be taken away.
     pub const IN_USE: &str = "InUse";
     /// No ENIPool of that name, or it is being deleted.

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use eniway_api::{
-    Asked, AttachmentId, EniId, GroupId, InstanceId, MacAddress, SubnetId, VpcId, mark,
+    AllocationId, Asked, AssociationId, AttachmentId, EniId, GroupId, InstanceId, MacAddress,
+    SubnetId, VpcId, mark,
 };
 use ipnet::IpNet;
 
@@ -23,6 +24,8 @@ pub struct Eni {
     pub addresses: Vec<IpNet>,
     /// Delegated: IPv4 /28, IPv6 /80.
     pub prefixes: Vec<IpNet>,
+    /// The public address of the primary one.
+    pub association: Option<Association>,
     pub tags: BTreeMap<String, String>,
 }
 
@@ -42,6 +45,27 @@ impl Eni {
     pub fn record(&self) -> Option<&str> {
         self.tags.get(mark::TAG_ATTACHMENT).map(String::as_str)
     }
+}
+
+/// A public address that belongs to a private one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Association {
+    pub public_ip: Ipv4Addr,
+    /// `None`: it is no Elastic IP of the account.
+    pub allocation: Option<AllocationId>,
+    pub id: Option<AssociationId>,
+}
+
+/// An Elastic IP of the account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ElasticIp {
+    pub id: AllocationId,
+    pub public_ip: Ipv4Addr,
+    /// Whether it belongs to something, be it an interface or not.
+    pub is_associated: bool,
+    /// The interface that has it.
+    pub eni: Option<EniId>,
+    pub tags: BTreeMap<String, String>,
 }
 
 /// The attachment of an interface to an instance.

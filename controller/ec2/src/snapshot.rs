@@ -5,6 +5,7 @@
 //! Absent is not gone: only [`Snapshot::is_gone`] says that an interface does not exist.
 
 mod addresses;
+mod elastic_ips;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,6 +14,7 @@ use std::{
 
 use eniway_api::{AttachmentId, EniId, InstanceId, SubnetId};
 
+pub use self::elastic_ips::ElasticIps;
 use crate::{
     Attachment, AttachmentState, Change, Eni, Group, Instance, InstanceType, NewAttachment,
     Occupied, Route, RouteChange, RouteDeed, RouteTable, RouteTarget, Subnet, instance_types,
@@ -41,6 +43,8 @@ pub struct Snapshot {
     /// As EC2 told them.
     pub types: BTreeMap<String, InstanceType>,
     lately: addresses::Lately,
+    /// The Elastic IPs of the account.
+    pub elastic_ips: ElasticIps,
     /// The route tables of the network, once they were read.
     pub tables: Option<Vec<RouteTable>>,
 }
@@ -71,6 +75,7 @@ impl Snapshot {
             groups: Vec::new(),
             types: BTreeMap::new(),
             lately: addresses::Lately::default(),
+            elastic_ips: ElasticIps::default(),
             tables: None,
         }
     }
@@ -312,6 +317,7 @@ impl Snapshot {
         for known in self.instances.values_mut() {
             known.value.interfaces.retain(|place| place.eni != *eni);
         }
+        self.elastic_ips.left_by(eni);
         self.gone.insert(eni.clone(), now);
     }
 

@@ -28,10 +28,14 @@ impl Controller {
             | Action::Untag { .. }
             | Action::Assign { .. }
             | Action::Unassign { .. }
+            | Action::Associate { .. }
+            | Action::Disassociate { .. }
                 if !done =>
             {
                 "ENIModificationFailed"
             }
+            Action::Associate { .. } => "ElasticIPAssociated",
+            Action::Disassociate { .. } => "ElasticIPDisassociated",
             Action::Detach { force: true, .. } if done => "ENIForceDetached",
             Action::Detach {
                 unreleased: true, ..
@@ -123,6 +127,8 @@ pub(super) const fn kind(action: &Action) -> &'static str {
         Action::Untag { .. } => "Untag",
         Action::Assign { .. } => "Assign",
         Action::Unassign { .. } => "Unassign",
+        Action::Associate { .. } => "Associate",
+        Action::Disassociate { .. } => "Disassociate",
         Action::Detach { .. } => "Detach",
         Action::Delete { .. } => "Delete",
         Action::LabelNode { .. } => "LabelNode",

@@ -52,6 +52,7 @@ impl Place<'_> {
             former_tags: BTreeSet::new(),
             ipv4: None,
             ipv6: None,
+            elastic_ip: None,
             adopt: None,
             mtu: said.mtu.filter(|mtu| *mtu != 0),
             data_path: said.data_path.clone(),
@@ -66,6 +67,7 @@ impl Place<'_> {
         let said = &self.node_eni.spec;
         spec.ipv4 = said.ipv4.as_ref().map(|ipv4| here(ipv4, subnet));
         spec.ipv6.clone_from(&said.ipv6);
+        spec.elastic_ip.clone_from(&said.elastic_ip);
     }
 }
 

@@ -40,7 +40,8 @@ impl<'a> Planner<'a> {
             None => self.attach(record, eni, on),
             Some(attachment) => self.attached(record, eni, attachment, memory, on),
         };
-        place.or(addresses)
+        let elastic_ip = self.elastic_ip(record, eni, on);
+        place.or(addresses).or(elastic_ip)
     }
 
     fn create(

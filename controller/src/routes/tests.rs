@@ -76,6 +76,7 @@ fn world(states: &[&str]) -> (Vec<Arc<NodeEniAttachment>>, Snapshot) {
             description: String::new(),
             addresses: Vec::new(),
             prefixes: Vec::new(),
+            association: None,
             tags: [
                 tag(mark::TAG_NODE_ENI_UID, "uid"),
                 tag(mark::TAG_ROLE, "attachment"),

@@ -37,6 +37,7 @@ impl World {
         self.interfaces.catch_up(then);
         self.instances.catch_up(then);
         self.route_tables.catch_up(then);
+        self.elastic_ips.catch_up(then);
     }
 
     pub(crate) fn schedule(&mut self, at: Timestamp, due: Due) {
@@ -205,6 +206,10 @@ impl World {
         let Some(interface) = self.interfaces.remove(at, id) else {
             return;
         };
+        // Its Elastic IPs are the account's again.
+        for association in interface.public.values() {
+            self.part(&association.allocation, at);
+        }
         if let Some(subnet) = self.subnets.get_mut(&interface.subnet) {
             give_back(&mut subnet.pool, &interface);
         }

@@ -6,8 +6,8 @@ use ipnet::IpNet;
 
 use super::missing;
 use crate::{
-    Attachment, AttachmentState, Call, Eni, Error, Group, Instance, InstanceState, InstanceType,
-    Occupied, Subnet,
+    Association, Attachment, AttachmentState, Call, Eni, Error, Group, Instance, InstanceState,
+    InstanceType, Occupied, Subnet,
 };
 
 pub(super) fn instance(call: Call, from: &types::Instance) -> Result<Instance, Error> {
@@ -101,7 +101,17 @@ pub(super) fn eni(call: Call, from: &types::NetworkInterface) -> Result<Eni, Err
             .chain(v6_prefixes)
             .filter_map(|text| text.parse().ok())
             .collect(),
+        association: from.association().and_then(association),
         tags: from.tag_set().iter().filter_map(tag).collect(),
+    })
+}
+
+/// The interface's own association is that of its primary address.
+fn association(from: &types::NetworkInterfaceAssociation) -> Option<Association> {
+    Some(Association {
+        public_ip: from.public_ip()?.parse().ok()?,
+        allocation: from.allocation_id().map(Into::into),
+        id: from.association_id().map(Into::into),
     })
 }
 
@@ -187,7 +197,7 @@ pub(super) fn instance_type(
     })
 }
 
-fn tag(from: &types::Tag) -> Option<(String, String)> {
+pub(super) fn tag(from: &types::Tag) -> Option<(String, String)> {
     Some((
         from.key()?.to_owned(),
         from.value().unwrap_or_default().to_owned(),

@@ -108,6 +108,7 @@ fn eni(word: &str) -> Eni {
         description: "theirs".to_owned(),
         addresses: vec![format!("10.0.0.{number}/32").parse().expect("an address")],
         prefixes: Vec::new(),
+        association: None,
         tags,
     }
 }

@@ -1,5 +1,6 @@
 //! DescribeNetworkInterfaces: which interfaces, and how they are written.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use crate::error::{ApiError, no_interface};
@@ -180,6 +181,7 @@ pub(super) fn write_common(xml: &mut Xml, world: &World, interface: &Interface, 
     if let Some(primary) = interface.addresses.first() {
         xml.leaf("privateIpAddress", primary);
         xml.leaf("privateDnsName", private_dns_name(*primary));
+        write_association(xml, world, interface, *primary);
     }
     write_groups(xml, world, &interface.groups);
     xml.set(
@@ -189,6 +191,7 @@ pub(super) fn write_common(xml: &mut Xml, world: &World, interface: &Interface, 
             xml.leaf("privateIpAddress", address);
             xml.leaf("privateDnsName", private_dns_name(*address));
             xml.leaf("primary", at == 0);
+            write_association(xml, world, interface, *address);
         },
     );
     xml.set(
@@ -204,6 +207,18 @@ pub(super) fn write_common(xml: &mut Xml, world: &World, interface: &Interface, 
     if !interface.ipv6_prefixes.is_empty() {
         xml.set("ipv6PrefixSet", &interface.ipv6_prefixes, |xml, prefix| {
             xml.leaf("ipv6Prefix", prefix);
+        });
+    }
+}
+
+/// The Elastic IP of one of its addresses.
+fn write_association(xml: &mut Xml, world: &World, interface: &Interface, address: Ipv4Addr) {
+    if let Some(association) = interface.public.get(&address) {
+        xml.node("association", |xml| {
+            xml.leaf("publicIp", association.public_ip);
+            xml.leaf("ipOwnerId", &world.account);
+            xml.leaf("allocationId", &association.allocation);
+            xml.leaf("associationId", &association.id);
         });
     }
 }

@@ -48,6 +48,9 @@ instances:
   - {id: i-00000003, instance_type: p5.48xlarge, subnet: subnet-0000000a, private_ip: 10.0.1.30}
   - {id: i-00000004, instance_type: t3.micro, subnet: subnet-0000000a, private_ip: 10.0.1.40}
   - {id: i-00000005, instance_type: t3.medium, subnet: subnet-0000000a, private_ip: 10.0.1.50, state: pending}
+elastic_ips:
+  - {id: eipalloc-00000001, public_ip: 203.0.113.1}
+  - {id: eipalloc-00000002, public_ip: 203.0.113.2, tags: {tier: edge}}
 "#;
 
 pub(crate) fn spec() -> WorldSpec {

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod attachments;
+mod elastic_ips;
 mod interfaces;
 mod requests;
 mod routes;
