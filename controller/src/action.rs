@@ -168,6 +168,9 @@ impl fmt::Display for Action {
                 Change::DeleteOnTermination(_, value) => {
                     write!(f, "set deleteOnTermination of {eni} to {value}")
                 }
+                Change::EnaQueueCount(_, count) => {
+                    write!(f, "set enaQueueCount of {eni} to {count}")
+                }
                 Change::SourceDestCheck(value) => {
                     write!(f, "set sourceDestCheck of {eni} to {value}")
                 }

@@ -141,6 +141,7 @@ mod tests {
                 network_card_index: 0,
                 state: eniway_ec2::AttachmentState::Attached,
                 delete_on_termination: true,
+                ena_queue_count: None,
             });
         };
         assert!(!orphan(attached, &[]));

@@ -6,6 +6,7 @@
 pub(crate) mod addresses;
 mod adopt;
 mod elastic_ip;
+mod ena_queues;
 mod grow;
 mod member;
 mod places;

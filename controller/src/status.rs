@@ -41,6 +41,9 @@ pub fn ec2(record: &NodeEniAttachment, eni: Option<&Eni>, subnet: Option<&Subnet
         mac_address: Some(eni.mac),
         device_index: attachment.map(|attachment| DeviceIndex(attachment.device_index)),
         network_card_index: attachment.map(|attachment| attachment.network_card_index),
+        // One that EC2 does not tell of is what we asked for, as long as it is attached.
+        ena_queue_count: attachment
+            .and_then(|attachment| attachment.ena_queue_count.or(old.ena_queue_count)),
         subnet_cidrs: subnet.map_or(old.subnet_cidrs, |subnet| subnet.cidrs.clone()),
         addresses: eni.addresses.clone(),
         prefixes: eni.prefixes.clone(),

@@ -5,6 +5,7 @@ mod adoption;
 mod blast;
 mod drift;
 mod elastic_ips;
+mod ena_queues;
 mod events;
 mod faults;
 mod floor;

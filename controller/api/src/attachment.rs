@@ -119,6 +119,10 @@ pub struct NodeEniAttachmentSpec {
     #[serde(default, skip_serializing_if = "is_first")]
     #[schemars(range(max = 31))]
     pub network_card_index: u8,
+    /// The number of ENA queues wanted. Absent: as the instance type gives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 256))]
+    pub ena_queue_count: Option<u16>,
     /// The security groups, resolved and sorted.
     #[serde(rename = "securityGroupIDs", default)]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]

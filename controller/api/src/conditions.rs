@@ -82,6 +82,8 @@ pub mod reason {
     pub const INSTANCE_LIMIT_REACHED: &str = "InstanceLimitReached";
     /// Every device index of the card is taken.
     pub const NO_FREE_DEVICE_INDEX: &str = "NoFreeDeviceIndex";
+    /// The instance type does not give an interface so many ENA queues, or lets nobody choose.
+    pub const ENA_QUEUES_NOT_AVAILABLE: &str = "EnaQueuesNotAvailable";
     /// The instance is not running yet.
     pub const INSTANCE_PENDING: &str = "InstancePending";
     /// The node's provider ID names no EC2 instance.

@@ -151,6 +151,12 @@ pub struct NodeEniSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 31))]
     pub network_card_index: Option<u8>,
+    /// The number of the interface's ENA queues, on instance types on which it can be chosen. Where it
+    /// cannot, the interface is attached without it and the condition `Ready` says so. A change on a live
+    /// interface may reset the device. Absent: as the type gives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 256))]
+    pub ena_queue_count: Option<u16>,
     /// What becomes of an interface that is no longer wanted. `Delete`: it goes. `Retain`: it is detached
     /// and left in EC2 with the tag eniway.io/role=retained; nobody touches it any more. Default `Delete`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

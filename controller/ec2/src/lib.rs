@@ -24,8 +24,8 @@ use ipnet::IpNet;
 pub use crate::{
     error::{Error, Verdict},
     model::{
-        Association, Attachment, AttachmentState, Change, ElasticIp, Eni, Group, Instance,
-        InstanceState, InstanceType, NewAttachment, NewEni, Occupied, Subnet,
+        Association, Attachment, AttachmentState, Change, ElasticIp, EnaQueues, Eni, Group,
+        Instance, InstanceState, InstanceType, NewAttachment, NewEni, Occupied, Subnet,
     },
     paced::{Observer, Paced},
     routes::{Route, RouteChange, RouteDeed, RouteTable, RouteTarget},

@@ -77,6 +77,8 @@ pub struct Attachment {
     pub network_card_index: u8,
     pub state: AttachmentState,
     pub delete_on_termination: bool,
+    /// `None`: EC2 does not tell.
+    pub ena_queue_count: Option<u16>,
 }
 
 /// Where an attachment is in its life.
@@ -159,6 +161,18 @@ pub struct InstanceType {
     pub ipv4_addresses: u16,
     /// IPv6 addresses and prefixes of one interface.
     pub ipv6_addresses: u16,
+    pub ena_queues: EnaQueues,
+}
+
+/// Whether the number of an interface's ENA queues can be chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EnaQueues {
+    /// Nobody told; EC2 judges it then.
+    Unknown,
+    /// The type decides.
+    Fixed,
+    /// At most so many, of one interface.
+    Flexible(u16),
 }
 
 /// An interface to create.
@@ -183,12 +197,15 @@ pub struct NewAttachment {
     pub instance: InstanceId,
     pub device_index: u8,
     pub network_card_index: u8,
+    /// `None`: as many as the instance type gives.
+    pub ena_queue_count: Option<u16>,
 }
 
 /// One attribute of an interface; EC2 takes one at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     DeleteOnTermination(AttachmentId, bool),
+    EnaQueueCount(AttachmentId, u16),
     SourceDestCheck(bool),
     Groups(Vec<GroupId>),
     Description(String),

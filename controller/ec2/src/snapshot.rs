@@ -236,6 +236,7 @@ impl Snapshot {
                 network_card_index: new.network_card_index,
                 state: AttachmentState::Attaching,
                 delete_on_termination: false,
+                ena_queue_count: new.ena_queue_count,
             });
         }
         if let Some(known) = self.instances.get_mut(&new.instance) {
@@ -259,6 +260,11 @@ impl Snapshot {
             Change::DeleteOnTermination(id, value) => {
                 if let Some(attachment) = eni.attachment.as_mut().filter(|a| a.id == *id) {
                     attachment.delete_on_termination = *value;
+                }
+            }
+            Change::EnaQueueCount(id, count) => {
+                if let Some(attachment) = eni.attachment.as_mut().filter(|a| a.id == *id) {
+                    attachment.ena_queue_count = Some(*count);
                 }
             }
             Change::SourceDestCheck(value) => eni.source_dest_check = *value,

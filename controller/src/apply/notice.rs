@@ -119,6 +119,7 @@ pub(super) const fn kind(action: &Action) -> &'static str {
         Action::Attach { .. } => "Attach",
         Action::Modify { change, .. } => match change {
             Change::DeleteOnTermination(..) => "SetDeleteOnTermination",
+            Change::EnaQueueCount(..) => "SetEnaQueueCount",
             Change::SourceDestCheck(_) => "SetSourceDestCheck",
             Change::Groups(_) => "SetGroups",
             Change::Description(_) => "SetDescription",

@@ -31,6 +31,7 @@ impl Place<'_> {
             position,
             device_index: said.device_index.map(|first| index(first, position)),
             network_card_index: said.network_card_index.unwrap_or_default(),
+            ena_queue_count: said.ena_queue_count,
             security_group_ids: groups.to_vec(),
             deletion_policy,
             delete_on_termination: said

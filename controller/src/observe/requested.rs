@@ -7,7 +7,7 @@ use std::{
 
 use eniway_api::{EniId, InstanceId};
 use eniway_ec2::{
-    Error, InstanceType, Instances, Interfaces, MAX_FILTER_VALUES, Verdict,
+    EnaQueues, Error, InstanceType, Instances, Interfaces, MAX_FILTER_VALUES, Verdict,
     instance_types::built_in,
 };
 use tracing::warn;
@@ -158,6 +158,7 @@ impl Controller {
                 cards: vec![u16::MAX],
                 ipv4_addresses: u16::MAX,
                 ipv6_addresses: u16::MAX,
+                ena_queues: EnaQueues::Unknown,
             });
             snapshot.types.insert(name.clone(), known);
         }

@@ -7,7 +7,8 @@ use std::{
 
 use eniway_api::{EniId, MacAddress, NodeEniAttachment, NodeEniAttachmentSpec};
 use eniway_ec2::{
-    Attachment, AttachmentState, ElasticIp, Eni, Instance, InstanceState, Occupied, Snapshot,
+    Attachment, AttachmentState, ElasticIp, EnaQueues, Eni, Instance, InstanceState, Occupied,
+    Snapshot,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -28,6 +29,9 @@ pub(super) struct Stage {
     pub(super) elastic_ips: Option<Vec<ElasticIp>>,
     /// EC2 said so.
     pub(super) gone: bool,
+    pub(super) ena_queues: EnaQueues,
+    /// Whether EC2 told the limits of the instance's type.
+    pub(super) types_known: bool,
     pub(super) begun: Instant,
 }
 
@@ -61,6 +65,7 @@ impl Stage {
                 network_card_index: 0,
                 state: AttachmentState::Attached,
                 delete_on_termination: false,
+                ena_queue_count: None,
             }),
             groups: Vec::new(),
             source_dest_check: false,
@@ -77,6 +82,8 @@ impl Stage {
             choices: Choices::new(),
             elastic_ips: None,
             gone: false,
+            ena_queues: EnaQueues::Unknown,
+            types_known: true,
             begun: Instant::now(),
         }
     }
@@ -124,9 +131,11 @@ impl Stage {
         if self.gone {
             snapshot.deleted(&EniId::from("eni-1"), self.begun);
         }
-        // Known, and the same as in the table that is built in.
-        let limits = snapshot.limits("m5.large").cloned().unwrap();
-        snapshot.types.insert("m5.large".to_owned(), limits);
+        let mut limits = snapshot.limits("m5.large").cloned().unwrap();
+        limits.ena_queues = self.ena_queues;
+        if self.types_known {
+            snapshot.types.insert("m5.large".to_owned(), limits);
+        }
         snapshot
     }
 

@@ -70,6 +70,7 @@ fn world(states: &[&str]) -> (Vec<Arc<NodeEniAttachment>>, Snapshot) {
                 network_card_index: 0,
                 state: AttachmentState::Attached,
                 delete_on_termination: true,
+                ena_queue_count: None,
             }),
             groups: Vec::new(),
             source_dest_check: false,

@@ -235,6 +235,7 @@ fn known(text: &str) -> &'static str {
         reason::INSTANCE_PENDING,
         reason::INSTANCE_LIMIT_REACHED,
         reason::NO_FREE_DEVICE_INDEX,
+        reason::ENA_QUEUES_NOT_AVAILABLE,
         reason::SUBNET_FULL,
         reason::ADDRESS_TAKEN,
         reason::ADDRESS_LIMIT_REACHED,

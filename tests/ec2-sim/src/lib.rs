@@ -22,6 +22,7 @@
 //!   attachment that is stuck.
 //! - **Queues** hold what EventBridge tells of instances; an answer has no MD5 of its bodies, which no
 //!   SDK insists on.
+//! - **ENA queues** are changed whatever the instance does; the words of their refusals are ours.
 //! - **Elastic IPs** need no gateway, and one of an interface that is deleted is free again.
 //! - **Limits** are checked after zone and VPC, and those after the device index.
 //! - **Status** of an interface follows its attachment: `attaching`, `in-use`, `detaching`.

@@ -67,6 +67,7 @@ impl World {
             },
             // Made by the launch: goes with the instance. Attached later: stays, until it is changed.
             delete_on_termination: launch,
+            ena_queues: None,
             attach_time: now,
             metadata_from: now,
         };

@@ -134,6 +134,8 @@ pub struct Attachment {
     pub slot: Slot,
     pub state: AttachmentState,
     pub delete_on_termination: bool,
+    /// ENA queues, where somebody chose their number.
+    pub ena_queues: Option<u32>,
     pub attach_time: Timestamp,
     /// When the metadata service begins to tell the device index; before that it says 0.
     pub metadata_from: Timestamp,

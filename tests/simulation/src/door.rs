@@ -19,8 +19,8 @@ use std::{
 use ec2_sim::{Request, Response, Server, World};
 use eniway_api::{AllocationId, Asked, AssociationId, AttachmentId, EniId, VpcId, mark};
 use eniway_ec2::{
-    Answer, Call, Change, Ec2, ElasticIp, Eni, Error, Group, Instance, InstanceType, Instances,
-    Interfaces, NewAttachment, NewEni, RouteChange, RouteTable, Subnet,
+    Answer, Call, Change, Ec2, ElasticIp, EnaQueues, Eni, Error, Group, Instance, InstanceType,
+    Instances, Interfaces, NewAttachment, NewEni, RouteChange, RouteTable, Subnet,
 };
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -185,6 +185,9 @@ impl<P: Place> Door<P> {
             Change::DeleteOnTermination(attachment, value) => request
                 .with("Attachment.AttachmentId", attachment)
                 .with("Attachment.DeleteOnTermination", value),
+            Change::EnaQueueCount(attachment, count) => request
+                .with("Attachment.AttachmentId", attachment)
+                .with("Attachment.EnaQueueCount", count),
             Change::SourceDestCheck(value) => request.with("SourceDestCheck.Value", value),
             Change::Groups(groups) => {
                 let mut request = request;
@@ -295,6 +298,9 @@ impl<P: Place> Ec2 for Door<P> {
                     cards: limits.cards.iter().copied().map(count).collect(),
                     ipv4_addresses: count(limits.ipv4_per_interface),
                     ipv6_addresses: count(limits.ipv6_per_interface),
+                    ena_queues: limits.queues.map_or(EnaQueues::Fixed, |queues| {
+                        EnaQueues::Flexible(count(queues.most))
+                    }),
                 })
                 .collect())
         })
@@ -316,6 +322,10 @@ impl<P: Place> Ec2 for Door<P> {
                 .with("InstanceId", &new.instance)
                 .with("DeviceIndex", new.device_index)
                 .with("NetworkCardIndex", new.network_card_index);
+            let request = match new.ena_queue_count {
+                Some(count) => request.with("EnaQueueCount", count),
+                None => request,
+            };
             let response = self.ask(call, request).await?;
             let missing = Error::Incomplete {
                 call,

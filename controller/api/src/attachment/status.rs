@@ -58,6 +58,10 @@ pub struct Ec2Status {
     /// The network card it is on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_card_index: Option<u8>,
+    /// The number of its ENA queues, if it was chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 65535))]
+    pub ena_queue_count: Option<u16>,
     /// The blocks of its subnet, IPv4 and IPv6.
     #[serde(rename = "subnetCIDRs", default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<String>", extend("x-kubernetes-list-type" = "atomic"))]

@@ -254,6 +254,7 @@ async fn refusal(ec2: &impl Ec2, call: Call) -> Error {
         instance: INSTANCE.into(),
         device_index: 1,
         network_card_index: 0,
+        ena_queue_count: None,
     };
     let ipv4 = Asked {
         secondary: 1,

@@ -96,6 +96,7 @@ fn eni(word: &str) -> Eni {
         network_card_index: 0,
         state: AttachmentState::Attached,
         delete_on_termination: false,
+        ena_queue_count: None,
     });
     Eni {
         id: format!("eni-{number}").as_str().into(),

@@ -236,6 +236,7 @@ pub(super) fn write_attachment(xml: &mut Xml, world: &World, interface: &Interfa
         xml.leaf("status", attachment.state);
         xml.time("attachTime", attachment.attach_time);
         xml.leaf("deleteOnTermination", attachment.delete_on_termination);
+        xml.optional("enaQueueCount", attachment.ena_queues);
     });
 }
 

@@ -4,5 +4,6 @@ mod addresses;
 mod attachments;
 mod elastic_ips;
 mod interfaces;
+mod queues;
 mod requests;
 mod routes;

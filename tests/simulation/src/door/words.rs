@@ -70,6 +70,9 @@ pub(super) fn interface(from: &ec2_sim::Interface) -> Eni {
                 ec2_sim::AttachmentState::Detaching => AttachmentState::Detaching,
             },
             delete_on_termination: attachment.delete_on_termination,
+            ena_queue_count: attachment
+                .ena_queues
+                .and_then(|count| u16::try_from(count).ok()),
         }),
         groups,
         source_dest_check: from.source_dest_check,
