@@ -194,15 +194,21 @@ fn summary(situation: Situation<'_>, counts: &NodeEniStatus) -> (bool, &'static 
         let text = "no node has the labels that nodeSelector and nodeSelectorExpressions ask for";
         return (false, reason::NO_MATCHING_NODES, text.to_owned());
     }
+    let (attached, ready_ones) = (served(situation, attached), served(situation, ready));
+    let leaving = match counts.attached.saturating_sub(attached) {
+        0 => String::new(),
+        1 => "; 1 more is on its way out".to_owned(),
+        more => format!("; {more} more are on their way out"),
+    };
     let progress = format!(
-        "{} of {} interfaces are attached, {} are ready",
-        counts.attached, counts.desired, counts.ready
+        "{attached} of {} interfaces are attached, {ready_ones} are ready{leaving}",
+        counts.desired
     );
     // One that will replace another is not in the counts' favour: both are there meanwhile.
     let behind = |record: &&Arc<NodeEniAttachment>| {
         record.metadata.deletion_timestamp.is_none() && !ready(record)
     };
-    if counts.ready >= counts.desired && !situation.records.iter().any(|one| behind(&one)) {
+    if ready_ones >= counts.desired && !situation.records.iter().any(|one| behind(&one)) {
         return (true, reason::READY, progress);
     }
     // What a record complains about says more than a count.
@@ -226,6 +232,26 @@ fn summary(situation: Situation<'_>, counts: &NodeEniStatus) -> (bool, &'static 
             format!("{progress}; {}: {}", record.spec.node_name, ready.message),
         ),
     }
+}
+
+/// How many of the interfaces that nodes ask for are as `holds` says. One beyond what its node asks for,
+/// because it is replaced or its instance ends, stands in for no other.
+fn served(situation: Situation<'_>, holds: fn(&NodeEniAttachment) -> bool) -> u32 {
+    let mut there: BTreeMap<&str, u32> = BTreeMap::new();
+    let live = situation.records.iter();
+    let live = live.filter(|record| record.metadata.deletion_timestamp.is_none());
+    for record in live.filter(|record| holds(record)) {
+        *there.entry(&record.spec.node_name).or_default() += 1;
+    }
+    let nodes = situation.nodes.iter();
+    let each = nodes.map(|(name, node)| {
+        there
+            .get(name.as_str())
+            .copied()
+            .unwrap_or(0)
+            .min(node.desired)
+    });
+    each.sum()
 }
 
 /// The reason of a record's condition, as one of ours.
@@ -350,3 +376,6 @@ fn entry(
     }
     entry
 }
+
+#[cfg(test)]
+mod tests;
