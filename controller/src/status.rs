@@ -2,6 +2,7 @@
 //!
 //! Pure: what is said follows from what is observed, and saying the same twice gives the same words.
 
+mod max_pods;
 mod node_eni;
 
 use eniway_api::{

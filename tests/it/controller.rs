@@ -14,6 +14,7 @@ mod holders;
 mod kill;
 mod lifecycle;
 mod limits;
+mod max_pods;
 mod neighbours;
 mod orphans;
 mod placement;

@@ -12,6 +12,9 @@ pub const ROUTES_READY: &str = "RoutesReady";
 /// The type of the condition that names interfaces of J which nobody asks for any more.
 pub const UNCLAIMED: &str = "UnclaimedInterfaces";
 
+/// The type of the condition that says on which nodes the kubelet allows too many pods.
+pub const MAX_PODS: &str = "MaxPodsTooHigh";
+
 /// Reasons of conditions. What a user can do about each is in the condition's message.
 pub mod reason {
     /// All that was asked for is there.
@@ -68,6 +71,8 @@ pub mod reason {
     pub const ELASTIC_IP_NOT_FOUND: &str = "ElasticIPNotFound";
     /// Somebody else gave the interface a public address; it is left alone.
     pub const ELASTIC_IP_FOREIGN: &str = "ElasticIPForeign";
+    /// Interfaces of eniway took places that the VPC CNI would use for the addresses of pods.
+    pub const FEWER_ADDRESSES_FOR_PODS: &str = "FewerAddressesForPods";
     /// A pod uses what is to be taken away.
     pub const IN_USE: &str = "InUse";
     /// No ENIPool of that name, or it is being deleted.

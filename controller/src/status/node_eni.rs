@@ -10,8 +10,8 @@ use eniway_api::{
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::condition;
-use crate::desired::{Problem, Unclaimed};
+use super::{condition, max_pods::max_pods};
+use crate::desired::{MaxPods, Problem, Unclaimed};
 
 /// How many attachments the list holds; etcd takes about 5,000 and every change rewrites all.
 const LISTED: usize = 1000;
@@ -27,6 +27,8 @@ pub struct NodeTally {
     pub unclaimed: Vec<Unclaimed>,
     /// It selects the node, which can have no interface: what the node is.
     pub skipped: Option<&'static str>,
+    /// The node's kubelet allows more pods than get an address.
+    pub max_pods: Option<MaxPods>,
 }
 
 /// What a NodeENI's status is made of.
@@ -106,6 +108,9 @@ pub fn node_eni(situation: Situation<'_>) -> NodeEniStatus {
         situation.now,
     ));
     status.conditions.extend(dpdk(situation, old_conditions));
+    status
+        .conditions
+        .extend(max_pods(situation, old_conditions));
     let unclaimed = unclaimed(situation, old_conditions);
     status.conditions.extend(unclaimed);
     let mut all: Vec<_> = situation.foreign.to_vec();

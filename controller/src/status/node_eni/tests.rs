@@ -2,11 +2,12 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use eniway_api::{
     Ec2State, Ec2Status, NodeEni, NodeEniAttachment, NodeEniAttachmentSpec, NodePhase, NodeStatus,
-    conditions::{READY, reason},
+    conditions::{MAX_PODS, READY, reason},
 };
 use jiff::Timestamp;
 
 use super::{NodeTally, Situation, node_eni};
+use crate::desired::MaxPods;
 
 /// A record on a node: `+` ready, `-` attached, `.` planned.
 fn record(node: &str, number: usize, state: char) -> Arc<NodeEniAttachment> {
@@ -100,5 +101,36 @@ fn what_goes_does_not_stand_in_for_what_is_missing() {
             reason::PROGRESSING,
             "1 of 2 interfaces are attached, 0 are ready",
         ),
+    );
+}
+
+#[test]
+fn the_first_node_that_allows_too_many_pods_is_named() {
+    let hint = |node: &str| MaxPods {
+        node: node.to_owned(),
+        instance_type: "m5.large".to_owned(),
+        taken: 1,
+        allowed: 29,
+        fits: 20,
+    };
+    let tally = |name: &str| NodeTally {
+        max_pods: Some(hint(name)),
+        ..NodeTally::default()
+    };
+    let nodes = ["a", "b"].map(|name| (name.to_owned(), tally(name)));
+    let status = node_eni(Situation {
+        node_eni: &NodeEni::default(),
+        nodes: &BTreeMap::from(nodes),
+        records: &[],
+        other_controller: false,
+        foreign: &[],
+        now: Timestamp::UNIX_EPOCH,
+    });
+    let told = status.conditions.iter().find(|one| one.type_ == MAX_PODS);
+    assert_eq!(
+        told.unwrap().message,
+        "the kubelet of node a (a m5.large) allows 29 pods, and beside 1 interface of eniway the VPC \
+         CNI has addresses for 20: start it with --max-pods=20, as Karpenter does with \
+         --reserved-enis=1 (1 more nodes need another number, too)"
     );
 }
