@@ -1,6 +1,7 @@
 //! What the controller tells about itself: logs, /metrics, /healthz, /readyz.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
@@ -10,6 +11,7 @@ use std::{
 };
 
 use axum::{Router, http::StatusCode, routing::get};
+use eniway_api::PoolZone;
 use eniway_ec2::{Call, Verdict};
 use prometheus_client::{
     encoding::text::encode,
@@ -27,7 +29,8 @@ use crate::config::LogFormat;
 
 type Labels = Vec<(&'static str, String)>;
 
-/// The controller's metrics. Labels come from our enums only.
+/// The controller's metrics. Labels come from our enums, and name pools, subnets and zones: those that are
+/// gone are told of no more.
 #[derive(Clone)]
 pub struct Metrics {
     registry: Arc<Mutex<Registry>>,
@@ -44,6 +47,9 @@ pub struct Metrics {
     pub(crate) queue_failures: Counter,
     pub(crate) interfaces: Family<Labels, Gauge>,
     pub(crate) subnet_free: Family<Labels, Gauge>,
+    pool_members: Family<Labels, Gauge>,
+    /// The zones that are told of, by pool.
+    pools: Arc<Mutex<BTreeMap<String, BTreeSet<String>>>>,
     pub(crate) ready: Arc<AtomicBool>,
 }
 
@@ -68,6 +74,8 @@ impl Default for Metrics {
             queue_failures: Counter::default(),
             interfaces: Family::default(),
             subnet_free: Family::default(),
+            pool_members: Family::default(),
+            pools: Arc::default(),
             ready: Arc::default(),
         };
         metrics.register();
@@ -124,6 +132,11 @@ impl Metrics {
             "Free addresses of the subnets in use",
             self.subnet_free.clone(),
         );
+        r.register(
+            "pool_members",
+            "Interfaces of a pool by zone and state",
+            self.pool_members.clone(),
+        );
     }
 
     /// Counts one EC2 call.
@@ -152,6 +165,35 @@ impl Metrics {
         self.orphans
             .get_or_create(&vec![("state", state.to_owned())])
             .set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// How full a pool is; without zones it is told of no more.
+    pub(crate) fn pool(&self, name: &str, zones: &[PoolZone]) {
+        let labels = |zone: &str, state: &str| {
+            vec![
+                ("pool", name.to_owned()),
+                ("zone", zone.to_owned()),
+                ("state", state.to_owned()),
+            ]
+        };
+        let now: BTreeSet<_> = zones.iter().map(|zone| zone.zone.clone()).collect();
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = pools.remove(name).unwrap_or_default();
+        for zone in before.difference(&now) {
+            for state in ["Free", "InUse"] {
+                self.pool_members.remove(&labels(zone, state));
+            }
+        }
+        for zone in zones {
+            let used = zone.total.saturating_sub(zone.free);
+            for (state, count) in [("Free", zone.free), ("InUse", used)] {
+                let gauge = self.pool_members.get_or_create(&labels(&zone.zone, state));
+                gauge.set(i64::from(count));
+            }
+        }
+        if !now.is_empty() {
+            pools.insert(name.to_owned(), now);
+        }
     }
 
     pub(crate) fn reconciled(&self, ok: bool, took: Duration) {
@@ -221,5 +263,49 @@ pub fn log(format: LogFormat, level: &str) {
     match format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn zone(zone: &str, total: u32, free: u32) -> PoolZone {
+        PoolZone {
+            zone: zone.to_owned(),
+            total,
+            free,
+        }
+    }
+
+    /// What is told of pools: `web/a/Free=1`.
+    fn told(metrics: &Metrics) -> String {
+        let text = metrics.text();
+        let lines = text.lines();
+        let lines = lines.filter_map(|line| {
+            let rest = line.strip_prefix("eniway_controller_pool_members{")?;
+            let values: Vec<_> = rest.split('"').collect();
+            let count = rest.rsplit(' ').next()?;
+            Some(format!("{}/{}/{}={count}", values[1], values[3], values[5]))
+        });
+        let mut lines: Vec<_> = lines.collect();
+        lines.sort();
+        lines.join(" ")
+    }
+
+    #[test]
+    fn a_pool_is_told_of_by_zone_and_no_more_when_it_is_gone() {
+        let metrics = Metrics::default();
+        metrics.pool("web", &[zone("a", 3, 1), zone("b", 1, 1)]);
+        metrics.pool("db", &[zone("a", 1, 0)]);
+        assert_eq!(
+            told(&metrics),
+            "db/a/Free=0 db/a/InUse=1 web/a/Free=1 web/a/InUse=2 web/b/Free=1 web/b/InUse=0"
+        );
+        metrics.pool("web", &[zone("a", 3, 0)]);
+        metrics.pool("db", &[]);
+        assert_eq!(told(&metrics), "web/a/Free=0 web/a/InUse=3");
+        metrics.pool("web", &[]);
+        assert_eq!(told(&metrics), "");
     }
 }

@@ -15,6 +15,7 @@ mod kill;
 mod lifecycle;
 mod limits;
 mod max_pods;
+mod metrics;
 mod neighbours;
 mod orphans;
 mod placement;
