@@ -43,6 +43,7 @@ pub struct Metrics {
     pub(crate) queue_depth: Gauge,
     pub(crate) leader: Gauge,
     orphans: Family<Labels, Gauge>,
+    orphans_dry_run: Family<Labels, Gauge>,
     events: Family<Labels, Counter>,
     pub(crate) queue_failures: Counter,
     pub(crate) interfaces: Family<Labels, Gauge>,
@@ -70,6 +71,7 @@ impl Default for Metrics {
             queue_depth: Gauge::default(),
             leader: Gauge::default(),
             orphans: Family::default(),
+            orphans_dry_run: Family::default(),
             events: Family::default(),
             queue_failures: Counter::default(),
             interfaces: Family::default(),
@@ -137,6 +139,11 @@ impl Metrics {
             "Interfaces of a pool by zone and state",
             self.pool_members.clone(),
         );
+        r.register(
+            "orphans_dry_run",
+            "What would be done about orphans, were they not only reported",
+            self.orphans_dry_run.clone(),
+        );
     }
 
     /// Counts one EC2 call.
@@ -164,6 +171,13 @@ impl Metrics {
     pub(crate) fn orphans(&self, state: &'static str, count: usize) {
         self.orphans
             .get_or_create(&vec![("state", state.to_owned())])
+            .set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// In a dry run: how many would be dealt with so.
+    pub(crate) fn orphans_dry_run(&self, deed: &'static str, count: usize) {
+        self.orphans_dry_run
+            .get_or_create(&vec![("deed", deed.to_owned())])
             .set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 

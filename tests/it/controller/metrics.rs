@@ -1,17 +1,18 @@
-//! What the controller tells of pools on /metrics.
+//! What the controller tells of pools and orphans on /metrics.
 
 use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
 };
 
-use eniway_api::EniPool;
+use eniway_api::{EniPool, mark};
+use eniway_controller::config::Orphans;
 use kube::{Api, api::DeleteParams};
 
 use super::{
-    SUBNET_A, SUBNET_B, pool,
+    SUBNET_A, SUBNET_B, orphans, pool,
     process::config,
-    rig::Rig,
+    rig::{Rig, Running},
 };
 
 /// An address that nobody listens on.
@@ -67,5 +68,55 @@ fn a_pool_is_told_of_by_zone_until_it_is_gone() {
         })
         .await;
         controller.stop().await;
+    });
+}
+
+/// Creates an orphan; where an index is given, it is attached there.
+fn orphan(rig: &Running, cluster: &str, index: Option<u32>) -> String {
+    let tags = [
+        (mark::TAG_CLUSTER_UID, cluster),
+        (mark::TAG_ROLE, "attachment"),
+        (mark::TAG_ATTACHMENT, "a-record-of-old"),
+        (mark::TAG_CREATED_AT, "2026-01-01T00:00:00Z"),
+    ];
+    let id = orphans::create(rig, &tags);
+    if let Some(index) = index {
+        let attach = ec2_sim::Request::new("AttachNetworkInterface")
+            .with("NetworkInterfaceId", &id)
+            .with("InstanceId", super::world::instance_of("node1"))
+            .with("DeviceIndex", index);
+        let mut world = rig.door.world();
+        world.call(&attach, jiff::Timestamp::now()).unwrap();
+    }
+    id
+}
+
+#[test]
+fn a_dry_run_tells_what_would_become_of_each_orphan_and_touches_none() {
+    Rig::new(1).run(async |rig| {
+        let cluster = rig.cluster_uid().await;
+        let all = [None, None, Some(1)].map(|index| orphan(rig, &cluster, index));
+        let address = free_address();
+        let mut config = config();
+        config.metrics_address = address;
+        config.orphans = Orphans::Report;
+        let controller = rig.controller_at(config);
+        let would = |deed| gauge(address, "orphans_dry_run", &[deed]);
+        rig.until("it tells what would be done", |_| {
+            (would("Delete"), would("LeaveAttached")) == (Some(2), Some(1))
+        })
+        .await;
+        let reads = rig.calls("DescribeNetworkInterfaces") + 3;
+        rig.until("EC2 was read three times more", |_| {
+            rig.calls("DescribeNetworkInterfaces") >= reads
+        })
+        .await;
+        assert_eq!(rig.calls("DeleteNetworkInterface"), 0);
+        assert_eq!(rig.calls("DetachNetworkInterface"), 0);
+        controller.stop().await;
+        let world = rig.door.world();
+        for id in &all {
+            assert!(world.interfaces().any(|eni| eni.id.as_str() == id), "{id}");
+        }
     });
 }
