@@ -28,7 +28,10 @@ async fn an_elastic_ip_is_given_once_and_taken_back() {
         eni: None,
         tags: BTreeMap::from([("tier".to_owned(), "edge".to_owned())]),
     };
-    assert_eq!(ec2.elastic_ips().await.unwrap(), [free.clone()]);
+    assert_eq!(
+        ec2.elastic_ips().await.unwrap(),
+        std::slice::from_ref(&free)
+    );
 
     let tie = ec2.associate(&free.id, &one).await.unwrap();
     assert_eq!(ec2.associate(&free.id, &one).await.unwrap(), tie);
