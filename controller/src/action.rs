@@ -6,7 +6,8 @@ use std::{
 };
 
 use eniway_api::{
-    Asked, AttachmentId, Ec2Status, EniId, InstanceId, NodeEniAttachmentSpec, NodeEniRef,
+    AllocationId, Asked, AssociationId, AttachmentId, Ec2Status, EniId, InstanceId,
+    NodeEniAttachmentSpec, NodeEniRef,
 };
 use eniway_ec2::{Change, NewAttachment, NewEni};
 use ipnet::IpNet;
@@ -71,6 +72,19 @@ pub enum Action {
         eni: EniId,
         entries: BTreeSet<IpNet>,
     },
+    /// Give its primary address an Elastic IP.
+    Associate {
+        on: Target,
+        eni: EniId,
+        address: AllocationId,
+    },
+    /// Take its Elastic IP off it.
+    Disassociate {
+        on: Target,
+        eni: EniId,
+        address: AllocationId,
+        association: AssociationId,
+    },
     /// Detach it.
     Detach {
         on: Target,
@@ -122,6 +136,8 @@ pub enum Look {
     Catalog,
     /// The limits of an instance type.
     InstanceType(String),
+    /// The Elastic IPs of the account.
+    ElasticIps,
 }
 
 impl Action {
@@ -152,6 +168,9 @@ impl fmt::Display for Action {
                 Change::DeleteOnTermination(_, value) => {
                     write!(f, "set deleteOnTermination of {eni} to {value}")
                 }
+                Change::EnaQueueCount(_, count) => {
+                    write!(f, "set enaQueueCount of {eni} to {count}")
+                }
                 Change::SourceDestCheck(value) => {
                     write!(f, "set sourceDestCheck of {eni} to {value}")
                 }
@@ -178,6 +197,8 @@ impl fmt::Display for Action {
             Self::Unassign { eni, entries, .. } => {
                 write!(f, "take {} off {eni}", listed(entries))
             }
+            Self::Associate { eni, address, .. } => write!(f, "associate {address} with {eni}"),
+            Self::Disassociate { eni, address, .. } => write!(f, "take {address} off {eni}"),
             Self::Detach {
                 eni,
                 force,
@@ -205,6 +226,7 @@ impl fmt::Display for Action {
             Self::Look(Look::Eni(id, _)) => write!(f, "look at {id}"),
             Self::Look(Look::Record(uid)) => write!(f, "look for interfaces of record {uid}"),
             Self::Look(Look::Catalog) => f.write_str("look at subnets and security groups"),
+            Self::Look(Look::ElasticIps) => f.write_str("look at Elastic IPs"),
             Self::Look(Look::InstanceType(name)) => write!(f, "look at the limits of {name}"),
         }
     }

@@ -1,6 +1,7 @@
 //! Carries actions out: the one place that changes anything.
 
 mod addresses;
+mod elastic_ips;
 mod node;
 mod notice;
 mod orphans;
@@ -17,6 +18,7 @@ use self::notice::kind;
 use crate::{
     action::{Action, Target},
     controller::Controller,
+    elastic_ips::claimed,
     kubernetes,
     memory::Creation,
 };
@@ -55,6 +57,8 @@ impl Controller {
             | Action::Untag { on, .. }
             | Action::Assign { on, .. }
             | Action::Unassign { on, .. }
+            | Action::Associate { on, .. }
+            | Action::Disassociate { on, .. }
             | Action::Detach { on, .. }
             | Action::Delete { on, .. } => self.call(action, on).await,
         };
@@ -115,6 +119,9 @@ impl Controller {
                 if let Some(old) = self.record(name) {
                     let record = self.kubernetes.report(&old, ec2, ready).await?;
                     self.noted(&old, ec2);
+                    if claimed(&old).is_some() && ec2.elastic_ip.is_none() {
+                        self.elastic_ips_freed();
+                    }
                     let known = old.status.as_ref().and_then(|status| status.ec2.as_ref());
                     if ec2.attempt > known.map_or(0, |known| known.attempt) {
                         // The attempt is written down: its creation is ours to try.
@@ -138,6 +145,8 @@ impl Controller {
             | Action::Untag { .. }
             | Action::Assign { .. }
             | Action::Unassign { .. }
+            | Action::Associate { .. }
+            | Action::Disassociate { .. }
             | Action::Detach { .. }
             | Action::Delete { .. }
             | Action::LabelNode { .. }
@@ -206,6 +215,10 @@ impl Controller {
                 self.ec2.unassign(eni, entries).await?;
                 self.snapshot_mut().unassigned(eni, entries, self.now());
             }
+            Action::Associate { eni, address, .. } => self.associate(eni, address).await?,
+            Action::Disassociate {
+                eni, association, ..
+            } => self.disassociate(eni, association).await?,
             Action::Detach {
                 eni,
                 attachment,

@@ -1,5 +1,6 @@
 //! What the API server last showed, and what it answered to our own writes since.
 
+mod elastic_ips;
 mod pools;
 
 use std::{
@@ -7,7 +8,9 @@ use std::{
     sync::Arc,
 };
 
-use eniway_api::{EniId, EniPool, NodeEniAttachment, NodeEniAttachmentSpec, SubnetId};
+use eniway_api::{
+    AllocationId, EniId, EniPool, NodeEniAttachment, NodeEniAttachmentSpec, SubnetId,
+};
 use kube::ResourceExt as _;
 
 use crate::{
@@ -121,6 +124,9 @@ pub(crate) struct Cache {
     of_pools: BTreeSet<String>,
     /// Members chosen for records that are not written yet.
     members: BTreeMap<String, Promised>,
+    /// Elastic IPs chosen for records, by their names, whose status does not say so yet; and for whose
+    /// node they were chosen.
+    elastic_ips: BTreeMap<String, (String, AllocationId)>,
     /// By node, pools and zones of which it waits for a member.
     waiting: BTreeMap<String, BTreeSet<(String, String)>>,
     /// Records, by node, whose release is decided and does not show yet.

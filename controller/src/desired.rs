@@ -5,6 +5,7 @@
 
 mod adoption;
 mod blast;
+mod max_pods;
 mod node;
 mod pools;
 mod resolve;
@@ -28,6 +29,7 @@ pub(crate) use self::unwanted::{is_decision, successor};
 pub use self::{
     adoption::Unclaimed,
     blast::{Fleet, Others, restrain},
+    max_pods::MaxPods,
     node::{Node, Provider, Taint, matters, provider, selects},
     pools::{Holder, Pools},
     unwanted::Unwanted,
@@ -112,6 +114,8 @@ pub struct Desired {
     pub waits_for: BTreeSet<(String, String)>,
     /// A release waits for other nodes.
     pub waits: bool,
+    /// The kubelet allows more pods than get an address.
+    pub max_pods: Option<MaxPods>,
 }
 
 impl Desired {
@@ -179,6 +183,7 @@ pub fn desired(inputs: Inputs<'_>) -> Desired {
             });
         }
     }
+    desired.max_pods = max_pods::hint(&desired, inputs);
     if inputs.adopt {
         adoption::report_unclaimed(&mut desired, inputs);
     }

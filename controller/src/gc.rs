@@ -4,7 +4,10 @@
 //! Pure: time is an argument. An interface is collected only if two whole reads of EC2 in a row show
 //! it, idle, without a record, and older than any creation that may still be under way.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use eniway_api::{
     EniId,
@@ -20,16 +23,30 @@ const PER_READ: usize = 25;
 
 /// The interfaces that the last read showed without a record.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Suspects(BTreeSet<EniId>);
+pub(crate) struct Suspects {
+    last: BTreeSet<EniId>,
+    /// What a dry run said of each.
+    told: BTreeMap<EniId, Deed>,
+}
 
 impl Suspects {
     /// Takes in the orphans of a new whole read; returns those to delete, which an earlier read
     /// showed as well.
     pub(crate) fn take(&mut self, orphans: BTreeSet<EniId>) -> Vec<EniId> {
-        let twice = orphans.intersection(&self.0).take(PER_READ);
+        let twice = orphans.intersection(&self.last).take(PER_READ);
         let twice = twice.cloned().collect();
-        self.0 = orphans;
+        self.last = orphans;
         twice
+    }
+
+    /// Whether a dry run has not said that yet.
+    pub(crate) fn is_news(&self, eni: &EniId, deed: Deed) -> bool {
+        self.told.get(eni) != Some(&deed)
+    }
+
+    /// A dry run has said this.
+    pub(crate) fn tell(&mut self, deeds: BTreeMap<EniId, Deed>) {
+        self.told = deeds;
     }
 }
 
@@ -53,6 +70,48 @@ pub(crate) fn is_unowned(
     ours && old && eni.record().is_some_and(|uid| !owned.contains(uid))
 }
 
+/// What becomes of an interface that no record owns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Deed {
+    /// Two whole reads showed it idle: it is deleted.
+    Delete,
+    /// One read showed it idle: the next one decides.
+    Await,
+    /// Something may use it: it is for people to detach.
+    LeaveAttached,
+}
+
+impl Deed {
+    pub(crate) const ALL: [Self; 3] = [Self::Delete, Self::Await, Self::LeaveAttached];
+
+    /// The metric's label.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Delete => "Delete",
+            Self::Await => "Await",
+            Self::LeaveAttached => "LeaveAttached",
+        }
+    }
+}
+
+/// All that no record owns, and what becomes of each; `owned` as for [`is_unowned`].
+pub(crate) fn deeds(
+    enis: &[&Eni],
+    suspects: &Suspects,
+    cluster_uid: &str,
+    owned: &BTreeSet<String>,
+    now: Timestamp,
+) -> BTreeMap<EniId, Deed> {
+    let unowned = enis.iter();
+    let unowned = unowned.filter(|eni| is_unowned(eni, cluster_uid, owned, now));
+    let deed = |eni: &Eni| match &eni.attachment {
+        Some(_) => Deed::LeaveAttached,
+        None if suspects.last.contains(&eni.id) => Deed::Delete,
+        None => Deed::Await,
+    };
+    unowned.map(|eni| (eni.id.clone(), deed(eni))).collect()
+}
+
 /// Whether it is idle besides, and may be deleted. Something may use one that is attached.
 pub(crate) fn is_orphan(
     eni: &Eni,
@@ -65,8 +124,6 @@ pub(crate) fn is_orphan(
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     const NOON: &str = "2026-01-01T12:00:00Z";
@@ -89,6 +146,7 @@ mod tests {
             description: String::new(),
             addresses: Vec::new(),
             prefixes: Vec::new(),
+            association: None,
             tags: BTreeMap::from(tags.map(|(key, value)| (key.to_owned(), value.to_owned()))),
         };
         change(&mut eni);
@@ -140,9 +198,42 @@ mod tests {
                 network_card_index: 0,
                 state: eniway_ec2::AttachmentState::Attached,
                 delete_on_termination: true,
+                ena_queue_count: None,
             });
         };
         assert!(!orphan(attached, &[]));
+    }
+
+    #[test]
+    fn each_that_no_record_owns_has_its_deed_and_others_have_none() {
+        let named = |id: &str, change: fn(&mut Eni)| {
+            let mut eni = eni(change);
+            eni.id = id.into();
+            eni
+        };
+        let all = [
+            named("eni-1", |_| ()),
+            named("eni-2", |_| ()),
+            named("eni-3", |eni| {
+                eni.attachment = Some(eniway_ec2::Attachment {
+                    id: "eni-attach-1".into(),
+                    instance: "i-1".into(),
+                    device_index: 1,
+                    network_card_index: 0,
+                    state: eniway_ec2::AttachmentState::Attached,
+                    delete_on_termination: true,
+                    ena_queue_count: None,
+                });
+            }),
+            named("eni-4", |eni| eni.tags.clear()),
+        ];
+        let mut suspects = Suspects::default();
+        suspects.take(BTreeSet::from(["eni-1".into(), "eni-3".into()]));
+        let now = NOON.parse().expect("a timestamp");
+        let all: Vec<_> = all.iter().collect();
+        let deeds = deeds(&all, &suspects, "here", &BTreeSet::new(), now);
+        let said: Vec<_> = deeds.values().copied().collect();
+        assert_eq!(said, [Deed::Delete, Deed::Await, Deed::LeaveAttached]);
     }
 
     #[test]

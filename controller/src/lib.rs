@@ -11,6 +11,7 @@ mod cache;
 pub mod config;
 mod controller;
 pub mod desired;
+pub mod elastic_ips;
 mod gc;
 pub mod holders;
 pub mod kubernetes;

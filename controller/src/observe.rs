@@ -1,5 +1,6 @@
 //! Looks at EC2: whole reads by the clock, and looks on request that share one read.
 
+mod elastic_ips;
 mod looks;
 mod news;
 mod pools;
@@ -80,6 +81,7 @@ impl Controller {
                 .await?;
         }
         self.read_tables_by_the_clock(&vpc, cycle).await;
+        self.read_elastic_ips_by_the_clock(cycle).await;
         let mut snapshot = self.snapshot_mut();
         snapshot.read_all_enis(enis, begun);
         snapshot.read_all_instances(instances, begun);

@@ -5,11 +5,15 @@
 
 pub(crate) mod addresses;
 mod adopt;
+mod elastic_ip;
+mod ena_queues;
 mod grow;
 mod member;
 mod places;
 mod readiness;
 mod release;
+#[cfg(test)]
+mod stage;
 mod tags;
 
 use std::{
@@ -29,6 +33,7 @@ pub use self::readiness::announce;
 use crate::{
     action::{Action, Look, Target},
     desired::Desired,
+    elastic_ips::Choices,
     holders::Pod,
     memory::Memory,
     pace::Pace,
@@ -53,6 +58,8 @@ pub struct Observed<'a> {
     pub pods: Option<&'a [Pod]>,
     /// Who has an address that a record, by its name, asks for.
     pub rivals: &'a Rivals,
+    /// The Elastic IPs that were chosen for records.
+    pub elastic_ips: &'a Choices,
     pub cluster: &'a Cluster,
     /// How long EC2's reads may lag behind its writes.
     pub grace: Duration,
@@ -257,6 +264,8 @@ impl<'a> Planner<'a> {
                     | Action::Report { .. }
                     | Action::Create { .. }
                     | Action::Attach { .. }
+                    | Action::Associate { .. }
+                    | Action::Disassociate { .. }
                     | Action::Detach { .. }
                     | Action::Delete { .. }
             )

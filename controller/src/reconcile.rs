@@ -138,6 +138,7 @@ impl Controller {
         }
         let newly = cache.wait(node, desired.waits_for.clone());
         let rivals = rivals(&records, cache.records.objects());
+        let elastic_ips = cache.choose_elastic_ips(node, &records, &snapshot);
         let known = cache.nodes.get(node);
         let said = known.map(|known| announce(known, &declared, &records, &desired));
         drop(cache);
@@ -173,6 +174,7 @@ impl Controller {
                 agent,
                 pods,
                 rivals: &rivals,
+                elastic_ips: &elastic_ips,
                 cluster: &self.cluster,
                 grace: self.config.timing.grace,
                 release_within: self.config.timing.release,

@@ -2,10 +2,11 @@
 //!
 //! Pure: what is said follows from what is observed, and saying the same twice gives the same words.
 
+mod max_pods;
 mod node_eni;
 
 use eniway_api::{
-    DeviceIndex, Ec2State, Ec2Status, NodeEniAttachment, NodePhase,
+    DeviceIndex, Ec2State, Ec2Status, ElasticIpClaim, NodeEniAttachment, NodePhase,
     conditions::{READY, reason},
 };
 use eniway_ec2::{AttachmentState, Eni, Subnet};
@@ -41,12 +42,27 @@ pub fn ec2(record: &NodeEniAttachment, eni: Option<&Eni>, subnet: Option<&Subnet
         mac_address: Some(eni.mac),
         device_index: attachment.map(|attachment| DeviceIndex(attachment.device_index)),
         network_card_index: attachment.map(|attachment| attachment.network_card_index),
+        // One that EC2 does not tell of is what we asked for, as long as it is attached.
+        ena_queue_count: attachment
+            .and_then(|attachment| attachment.ena_queue_count.or(old.ena_queue_count)),
         subnet_cidrs: subnet.map_or(old.subnet_cidrs, |subnet| subnet.cidrs.clone()),
         addresses: eni.addresses.clone(),
         prefixes: eni.prefixes.clone(),
         assigned: old.assigned,
         assigning: old.assigning,
+        public_ip: eni.association.as_ref().map(|one| one.public_ip),
+        elastic_ip: old.elastic_ip.map(|claim| shown(claim, eni)),
     }
+}
+
+/// The Elastic IP that is ours, with its association once the interface shows it.
+fn shown(mut claim: ElasticIpClaim, eni: &Eni) -> ElasticIpClaim {
+    if let Some(there) = &eni.association
+        && there.allocation.as_ref() == Some(&claim.allocation_id)
+    {
+        claim.association_id.clone_from(&there.id);
+    }
+    claim
 }
 
 /// The status of a record whose interface is gone, and whose next creation is another attempt.
@@ -58,6 +74,13 @@ pub fn next_attempt(record: &NodeEniAttachment) -> Ec2Status {
         .and_then(|status| status.ec2.as_ref());
     Ec2Status {
         attempt: old.map_or(0, |ec2| ec2.attempt) + 1,
+        // The next one gets the same: with the interface its association ended.
+        elastic_ip: old
+            .and_then(|ec2| ec2.elastic_ip.clone())
+            .map(|claim| ElasticIpClaim {
+                association_id: None,
+                ..claim
+            }),
         ..Ec2Status::default()
     }
 }

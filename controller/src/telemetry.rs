@@ -5,6 +5,7 @@ mod logs;
 mod traces;
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
@@ -14,6 +15,7 @@ use std::{
 };
 
 use axum::{Router, http::StatusCode, routing::get};
+use eniway_api::PoolZone;
 use eniway_ec2::{Call, Verdict};
 use prometheus_client::{
     encoding::text::encode,
@@ -32,7 +34,8 @@ pub use self::traces::{Traces, TracesError, log_and_trace};
 
 type Labels = Vec<(&'static str, String)>;
 
-/// The controller's metrics. Labels come from our enums only.
+/// The controller's metrics. Labels come from our enums, and name pools, subnets and zones: those that are
+/// gone are told of no more.
 #[derive(Clone)]
 pub struct Metrics {
     registry: Arc<Mutex<Registry>>,
@@ -45,10 +48,14 @@ pub struct Metrics {
     pub(crate) queue_depth: Gauge,
     pub(crate) leader: Gauge,
     orphans: Family<Labels, Gauge>,
+    orphans_dry_run: Family<Labels, Gauge>,
     events: Family<Labels, Counter>,
     pub(crate) queue_failures: Counter,
     pub(crate) interfaces: Family<Labels, Gauge>,
     pub(crate) subnet_free: Family<Labels, Gauge>,
+    pool_members: Family<Labels, Gauge>,
+    /// The zones that are told of, by pool.
+    pools: Arc<Mutex<BTreeMap<String, BTreeSet<String>>>>,
     pub(crate) ready: Arc<AtomicBool>,
 }
 
@@ -69,10 +76,13 @@ impl Default for Metrics {
             queue_depth: Gauge::default(),
             leader: Gauge::default(),
             orphans: Family::default(),
+            orphans_dry_run: Family::default(),
             events: Family::default(),
             queue_failures: Counter::default(),
             interfaces: Family::default(),
             subnet_free: Family::default(),
+            pool_members: Family::default(),
+            pools: Arc::default(),
             ready: Arc::default(),
         };
         metrics.register();
@@ -129,6 +139,16 @@ impl Metrics {
             "Free addresses of the subnets in use",
             self.subnet_free.clone(),
         );
+        r.register(
+            "pool_members",
+            "Interfaces of a pool by zone and state",
+            self.pool_members.clone(),
+        );
+        r.register(
+            "orphans_dry_run",
+            "What would be done about orphans, were they not only reported",
+            self.orphans_dry_run.clone(),
+        );
     }
 
     /// Counts one EC2 call.
@@ -157,6 +177,42 @@ impl Metrics {
         self.orphans
             .get_or_create(&vec![("state", state.to_owned())])
             .set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// In a dry run: how many would be dealt with so.
+    pub(crate) fn orphans_dry_run(&self, deed: &'static str, count: usize) {
+        self.orphans_dry_run
+            .get_or_create(&vec![("deed", deed.to_owned())])
+            .set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// How full a pool is; without zones it is told of no more.
+    pub(crate) fn pool(&self, name: &str, zones: &[PoolZone]) {
+        let labels = |zone: &str, state: &str| {
+            vec![
+                ("pool", name.to_owned()),
+                ("zone", zone.to_owned()),
+                ("state", state.to_owned()),
+            ]
+        };
+        let now: BTreeSet<_> = zones.iter().map(|zone| zone.zone.clone()).collect();
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = pools.remove(name).unwrap_or_default();
+        for zone in before.difference(&now) {
+            for state in ["Free", "InUse"] {
+                self.pool_members.remove(&labels(zone, state));
+            }
+        }
+        for zone in zones {
+            let used = zone.total.saturating_sub(zone.free);
+            for (state, count) in [("Free", zone.free), ("InUse", used)] {
+                let gauge = self.pool_members.get_or_create(&labels(&zone.zone, state));
+                gauge.set(i64::from(count));
+            }
+        }
+        if !now.is_empty() {
+            pools.insert(name.to_owned(), now);
+        }
     }
 
     pub(crate) fn reconciled(&self, ok: bool, took: Duration) {
@@ -215,4 +271,48 @@ pub(crate) async fn serve(address: SocketAddr, metrics: Metrics) -> Result<(), S
         .await
         .map_err(failed)?;
     axum::serve(listener, router).await.map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn zone(zone: &str, total: u32, free: u32) -> PoolZone {
+        PoolZone {
+            zone: zone.to_owned(),
+            total,
+            free,
+        }
+    }
+
+    /// What is told of pools: `web/a/Free=1`.
+    fn told(metrics: &Metrics) -> String {
+        let text = metrics.text();
+        let lines = text.lines();
+        let lines = lines.filter_map(|line| {
+            let rest = line.strip_prefix("eniway_controller_pool_members{")?;
+            let values: Vec<_> = rest.split('"').collect();
+            let count = rest.rsplit(' ').next()?;
+            Some(format!("{}/{}/{}={count}", values[1], values[3], values[5]))
+        });
+        let mut lines: Vec<_> = lines.collect();
+        lines.sort();
+        lines.join(" ")
+    }
+
+    #[test]
+    fn a_pool_is_told_of_by_zone_and_no_more_when_it_is_gone() {
+        let metrics = Metrics::default();
+        metrics.pool("web", &[zone("a", 3, 1), zone("b", 1, 1)]);
+        metrics.pool("db", &[zone("a", 1, 0)]);
+        assert_eq!(
+            told(&metrics),
+            "db/a/Free=0 db/a/InUse=1 web/a/Free=1 web/a/InUse=2 web/b/Free=1 web/b/InUse=0"
+        );
+        metrics.pool("web", &[zone("a", 3, 0)]);
+        metrics.pool("db", &[]);
+        assert_eq!(told(&metrics), "web/a/Free=0 web/a/InUse=3");
+        metrics.pool("web", &[]);
+        assert_eq!(told(&metrics), "");
+    }
 }

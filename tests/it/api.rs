@@ -174,6 +174,26 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "a member of a pool keeps its addresses",
     ),
     (
+        "pool-and-elastic-ip",
+        "no subnetName\nno securityGroupNames\npoolRef: {name: web}\nelasticIP: {tags: {tier: edge}}",
+        "a member of a pool keeps its addresses: drop ipv4, ipv6 and elasticIP",
+    ),
+    (
+        "elastic-ip-of-nothing",
+        "elasticIP: {}",
+        "name the Elastic IPs either by allocationIDs or by tags",
+    ),
+    (
+        "elastic-ip-twice",
+        "elasticIP: {allocationIDs: [eipalloc-00000001], tags: {tier: edge}}",
+        "name the Elastic IPs either by allocationIDs or by tags",
+    ),
+    (
+        "elastic-ip-id",
+        "elasticIP: {allocationIDs: [203.0.113.1]}",
+        "spec.elasticIP.allocationIDs[0] in body should match",
+    ),
+    (
         "pool-and-end",
         "no subnetName\nno securityGroupNames\npoolRef: {name: web}\ndeleteOnTermination: true",
         "a member of a pool outlives its node",

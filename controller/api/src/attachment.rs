@@ -2,18 +2,20 @@
 //!
 //! It exists before EC2 is called and until EC2 has confirmed that the interface is gone.
 
+mod status;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use ipnet::IpNet;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::status::{
+    Ec2State, Ec2Status, NodeEniAttachmentStatus, NodePhase, NodeStatus, XdpStatus,
+};
 use crate::{
-    Assigning, AttachmentId, DataPath, DeletionPolicy, DeviceIndex, Enforcement, EniId, GroupId,
-    InstanceId, Ipv4Wish, Ipv6Wish, MacAddress, PoolRef, SubnetId, XdpMode, conditions::list_map,
-    hash,
+    DataPath, DeletionPolicy, DeviceIndex, ElasticIpWish, EniId, GroupId, InstanceId, Ipv4Wish,
+    Ipv6Wish, PoolRef, SubnetId, hash,
 };
 
 /// The decisions about one interface. Written by the controller alone.
@@ -72,6 +74,12 @@ use crate::{
         priority = 1
     ),
     printcolumn(
+        name = "Public IP",
+        type_ = "string",
+        json_path = ".status.ec2.publicIP",
+        priority = 1
+    ),
+    printcolumn(
         name = "Message",
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].message",
@@ -111,6 +119,10 @@ pub struct NodeEniAttachmentSpec {
     #[serde(default, skip_serializing_if = "is_first")]
     #[schemars(range(max = 31))]
     pub network_card_index: u8,
+    /// The number of ENA queues wanted. Absent: as the instance type gives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 256))]
+    pub ena_queue_count: Option<u16>,
     /// The security groups, resolved and sorted.
     #[serde(rename = "securityGroupIDs", default)]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
@@ -139,6 +151,9 @@ pub struct NodeEniAttachmentSpec {
     /// IPv6 addresses and prefixes. Absent: they are never changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ipv6: Option<Ipv6Wish>,
+    /// The Elastic IPs of which one belongs to the primary address. Absent: none is associated.
+    #[serde(rename = "elasticIP", default, skip_serializing_if = "Option::is_none")]
+    pub elastic_ip: Option<ElasticIpWish>,
     /// An interface that aws-multi-eni-controller made and attached: it becomes this record's, as it
     /// is, and none is created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -209,160 +224,6 @@ pub struct Dpdk {
         skip_serializing_if = "Option::is_none"
     )]
     pub pci_address: Option<String>,
-}
-
-/// What is known of the interface. Two writers: the controller (`ec2`, `conditions`) and the
-/// node's agent (`node`).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct NodeEniAttachmentStatus {
-    /// The controller's half: what EC2 answered.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ec2: Option<Ec2Status>,
-    /// The agent's half: what the node's kernel shows.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub node: Option<NodeStatus>,
-    /// `Ready` sums up both halves; written by the controller.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "list_map")]
-    pub conditions: Vec<Condition>,
-}
-
-/// What EC2 answered.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Ec2Status {
-    /// Where the interface is in its life.
-    pub state: Ec2State,
-    /// Counts the creations that were begun; a part of the client token, so it is written before the
-    /// call that uses it.
-    #[serde(default)]
-    pub attempt: u32,
-    /// The interface.
-    #[serde(rename = "eniID", default, skip_serializing_if = "Option::is_none")]
-    pub eni_id: Option<EniId>,
-    /// Its attachment.
-    #[serde(
-        rename = "attachmentID",
-        default,
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub attachment_id: Option<AttachmentId>,
-    /// Its MAC address, by which the agent finds it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mac_address: Option<MacAddress>,
-    /// The device index it has, or is being attached at.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub device_index: Option<DeviceIndex>,
-    /// The network card it is on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub network_card_index: Option<u8>,
-    /// The blocks of its subnet, IPv4 and IPv6.
-    #[serde(rename = "subnetCIDRs", default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(with = "Vec<String>", extend("x-kubernetes-list-type" = "atomic"))]
-    pub subnet_cidrs: Vec<IpNet>,
-    /// Its addresses, the primary one first; IPv4 as /32, IPv6 as /128.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(with = "Vec<String>", extend("x-kubernetes-list-type" = "atomic"))]
-    pub addresses: Vec<IpNet>,
-    /// Its delegated prefixes: IPv4 /28, IPv6 /80.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(with = "Vec<String>", extend("x-kubernetes-list-type" = "atomic"))]
-    pub prefixes: Vec<IpNet>,
-    /// Those of its addresses and prefixes that eniway assigned. Only these are ever taken off it.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    #[schemars(with = "Vec<String>", extend("x-kubernetes-list-type" = "atomic"))]
-    pub assigned: BTreeSet<IpNet>,
-    /// An assignment that was begun, written down before EC2 is called.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub assigning: Option<Assigning>,
-}
-
-/// Where an interface is in its life, as EC2 last said.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Ec2State {
-    /// Decided; EC2 has not answered yet.
-    #[default]
-    Planned,
-    /// It exists and is attached to nothing.
-    Available,
-    /// It is being attached.
-    Attaching,
-    /// It is attached.
-    Attached,
-    /// It is being detached.
-    Detaching,
-    /// It is gone.
-    Deleted,
-}
-
-/// What the node's kernel shows. Written by that node's agent alone.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct NodeStatus {
-    /// How far the agent is.
-    pub phase: NodePhase,
-    /// Why it is there, when it is not `Ready`: one CamelCase word.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// The same for a person.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
-    /// The interface's name at the moment; in a pod, the last one it had on the node. A name is not an
-    /// identity.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub interface_name: Option<String>,
-    /// Its PCI address; absent for a virtual device.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pci_address: Option<String>,
-    /// Its kernel driver.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub driver: Option<String>,
-    /// Bytes, as the kernel has it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mtu: Option<u32>,
-    /// Where the ingress check runs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub xdp: Option<XdpStatus>,
-    /// The enforcement in force.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub enforcement: Option<Enforcement>,
-    /// True when the agent has taken away all that it added, so that the interface may be detached.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub released: bool,
-    /// The generation of the record that this answers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed_generation: Option<i64>,
-}
-
-/// How far a node's agent is with an interface.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum NodePhase {
-    /// The kernel does not show the interface yet.
-    #[default]
-    Pending,
-    /// It is there and is being set up.
-    Configuring,
-    /// All that the record asks for is in force.
-    Ready,
-    /// The interface was moved into a pod: ready and in use.
-    InPod,
-    /// Programs and settings are being taken away.
-    Releasing,
-    /// They are gone.
-    Released,
-    /// Something that the agent cannot mend; see `message`.
-    Failed,
-}
-
-/// Where the ingress check runs, and why there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct XdpStatus {
-    /// Where.
-    pub mode: XdpMode,
-    /// Why not where it was wanted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
 }
 
 /// The name of the record for one NodeENI, instance and subnet.

@@ -12,6 +12,9 @@ pub const ROUTES_READY: &str = "RoutesReady";
 /// The type of the condition that names interfaces of J which nobody asks for any more.
 pub const UNCLAIMED: &str = "UnclaimedInterfaces";
 
+/// The type of the condition that says on which nodes the kubelet allows too many pods.
+pub const MAX_PODS: &str = "MaxPodsTooHigh";
+
 /// Reasons of conditions. What a user can do about each is in the condition's message.
 pub mod reason {
     /// All that was asked for is there.
@@ -62,6 +65,14 @@ pub mod reason {
     pub const ADDRESS_OUTSIDE_SUBNETS: &str = "AddressOutsideSubnets";
     /// An interface of the instance type holds no more addresses.
     pub const ADDRESS_LIMIT_REACHED: &str = "AddressLimitReached";
+    /// Every Elastic IP that is asked for belongs to something else.
+    pub const NO_FREE_ELASTIC_IP: &str = "NoFreeElasticIP";
+    /// The account has no Elastic IP of that ID, or none with those tags.
+    pub const ELASTIC_IP_NOT_FOUND: &str = "ElasticIPNotFound";
+    /// Somebody else gave the interface a public address; it is left alone.
+    pub const ELASTIC_IP_FOREIGN: &str = "ElasticIPForeign";
+    /// Interfaces of eniway took places that the VPC CNI would use for the addresses of pods.
+    pub const FEWER_ADDRESSES_FOR_PODS: &str = "FewerAddressesForPods";
     /// A pod uses what is to be taken away.
     pub const IN_USE: &str = "InUse";
     /// No ENIPool of that name, or it is being deleted.
@@ -76,6 +87,8 @@ pub mod reason {
     pub const INSTANCE_LIMIT_REACHED: &str = "InstanceLimitReached";
     /// Every device index of the card is taken.
     pub const NO_FREE_DEVICE_INDEX: &str = "NoFreeDeviceIndex";
+    /// The instance type does not give an interface so many ENA queues, or lets nobody choose.
+    pub const ENA_QUEUES_NOT_AVAILABLE: &str = "EnaQueuesNotAvailable";
     /// The instance is not running yet.
     pub const INSTANCE_PENDING: &str = "InstancePending";
     /// The node's provider ID names no EC2 instance.

@@ -81,6 +81,16 @@ id!(
 );
 
 id!(
+    /// An Elastic IP that is allocated to the account, `eipalloc-…`.
+    AllocationId,
+    "^eipalloc-[0-9a-f]{8,17}$"
+);
+id!(
+    /// The tie between an Elastic IP and an interface, `eipassoc-…`.
+    AssociationId,
+    "^eipassoc-[0-9a-f]{8,17}$"
+);
+id!(
     /// A route table, `rtb-…`.
     RouteTableId,
     "^rtb-[0-9a-f]{8,17}$"

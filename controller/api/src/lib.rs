@@ -22,6 +22,11 @@ pub mod crds;
 pub mod data_path;
 #[expect(
     unreachable_pub,
+    reason = "KubeSchema repeats the struct inside a function"
+)]
+pub mod elastic_ip;
+#[expect(
+    unreachable_pub,
     clippy::duplicated_attributes,
     reason = "KubeSchema repeats the struct inside a function, and columns repeat their types"
 )]
@@ -52,10 +57,11 @@ pub use attachment::{
     NodeEniRef, NodePhase, NodeStatus, PoolPlace, XdpStatus,
 };
 pub use data_path::{DataPath, Enforcement, XdpMode, XdpPolicy};
+pub use elastic_ip::{ElasticIpClaim, ElasticIpWish};
 pub use eni_pool::{Address, EniPool, EniPoolSpec, EniPoolStatus, PoolMember, PoolRef, PoolZone};
 pub use ids::{
-    AttachmentId, DeviceIndex, EniId, GroupId, InstanceId, MacAddress, RouteTableId, SubnetId,
-    VpcId,
+    AllocationId, AssociationId, AttachmentId, DeviceIndex, EniId, GroupId, InstanceId, MacAddress,
+    RouteTableId, SubnetId, VpcId,
 };
 pub use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 pub use node_eni::{

@@ -11,8 +11,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AttachmentId, DataPath, DeviceIndex, EniId, GroupId, InstanceId, Ipv4Wish, Ipv6Wish,
-    NodeSelectorExpression, PoolRef, RouteStatus, SubnetId, TagSelector, VpcRoute,
+    AttachmentId, DataPath, DeviceIndex, ElasticIpWish, EniId, GroupId, InstanceId, Ipv4Wish,
+    Ipv6Wish, NodeSelectorExpression, PoolRef, RouteStatus, SubnetId, TagSelector, VpcRoute,
     conditions::list_map,
 };
 
@@ -85,7 +85,7 @@ use crate::{
 #[x_kube(validation = Rule::new("!(has(self.deletionPolicy) && self.deletionPolicy == 'Retain' && has(self.deleteOnTermination) && self.deleteOnTermination)").message("deleteOnTermination: true deletes what deletionPolicy: Retain keeps: drop one of them"))]
 #[x_kube(validation = Rule::new("!has(self.poolRef) || !(has(self.subnetID) || has(self.subnetIDs) || has(self.subnetName) || has(self.subnetNames) || has(self.subnetSelector) || has(self.subnetPolicy))").message("with poolRef the pool's members say the subnets: drop the fields of subnets"))]
 #[x_kube(validation = Rule::new("!has(self.poolRef) || !(has(self.securityGroupIDs) || has(self.securityGroupNames) || has(self.securityGroupSelector) || has(self.description) || has(self.tags))").message("with poolRef the pool says what its members are: drop the fields of security groups, description and tags"))]
-#[x_kube(validation = Rule::new("!has(self.poolRef) || !(has(self.ipv4) || has(self.ipv6))").message("a member of a pool keeps its addresses: drop ipv4 and ipv6"))]
+#[x_kube(validation = Rule::new("!has(self.poolRef) || !(has(self.ipv4) || has(self.ipv6) || has(self.elasticIP))").message("a member of a pool keeps its addresses: drop ipv4, ipv6 and elasticIP"))]
 #[x_kube(validation = Rule::new("!has(self.poolRef) || !(has(self.deletionPolicy) || (has(self.deleteOnTermination) && self.deleteOnTermination))").message("a member of a pool outlives its node: drop deletionPolicy and deleteOnTermination"))]
 pub struct NodeEniSpec {
     /// Labels that a node must have, all of them. This and nodeSelectorExpressions both empty is
@@ -151,6 +151,12 @@ pub struct NodeEniSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 31))]
     pub network_card_index: Option<u8>,
+    /// The number of the interface's ENA queues, on instance types on which it can be chosen. Where it
+    /// cannot, the interface is attached without it and the condition `Ready` says so. A change on a live
+    /// interface may reset the device. Absent: as the type gives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 256))]
+    pub ena_queue_count: Option<u16>,
     /// What becomes of an interface that is no longer wanted. `Delete`: it goes. `Retain`: it is detached
     /// and left in EC2 with the tag eniway.io/role=retained; nobody touches it any more. Default `Delete`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -182,6 +188,10 @@ pub struct NodeEniSpec {
     /// IPv6 addresses and prefixes; the same rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ipv6: Option<Ipv6Wish>,
+    /// One of these Elastic IPs is associated with the primary address of each interface, once it is
+    /// attached, and taken off before it goes. Absent: none is associated.
+    #[serde(rename = "elasticIP", default, skip_serializing_if = "Option::is_none")]
+    pub elastic_ip: Option<ElasticIpWish>,
     /// Bytes, without the Ethernet header. Absent or 0: as the driver sets it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 9216))]

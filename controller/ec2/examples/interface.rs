@@ -90,6 +90,7 @@ async fn attach(ec2: &impl Ec2, eni: &Eni, instance: &str) -> Result<Eni, Box<dy
             .find(|index| !taken(*index))
             .ok_or("no index is free")?,
         network_card_index: 0,
+        ena_queue_count: None,
     };
     ec2.attach(&new).await?;
     until(ec2, eni, |eni| {

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod change;
+mod elastic_ips;
 mod parse;
 mod queue;
 mod read;
@@ -14,13 +15,13 @@ use aws_sdk_ec2::{
     config::{retry::RetryConfig, timeout::TimeoutConfig},
     error::{ProvideErrorMetadata, SdkError},
 };
-use eniway_api::{Asked, AttachmentId, EniId, VpcId};
+use eniway_api::{AllocationId, Asked, AssociationId, AttachmentId, EniId, VpcId};
 use ipnet::IpNet;
 
 pub use self::queue::Sqs;
 use crate::{
-    Answer, Call, Change, Ec2, Eni, Error, Group, Instance, InstanceType, Instances, Interfaces,
-    NewAttachment, NewEni, RouteChange, RouteTable, Subnet,
+    Answer, Call, Change, Ec2, ElasticIp, Eni, Error, Group, Instance, InstanceType, Instances,
+    Interfaces, NewAttachment, NewEni, RouteChange, RouteTable, Subnet,
 };
 
 /// EC2 itself.
@@ -119,6 +120,22 @@ impl Ec2 for Aws {
 
     fn unassign<'a>(&'a self, eni: &'a EniId, entries: &'a BTreeSet<IpNet>) -> Answer<'a, ()> {
         Box::pin(self.unassign(eni, entries))
+    }
+
+    fn elastic_ips<'a>(&'a self) -> Answer<'a, Vec<ElasticIp>> {
+        Box::pin(self.elastic_ips())
+    }
+
+    fn associate<'a>(
+        &'a self,
+        address: &'a AllocationId,
+        eni: &'a EniId,
+    ) -> Answer<'a, AssociationId> {
+        Box::pin(self.associate(address, eni))
+    }
+
+    fn disassociate<'a>(&'a self, association: &'a AssociationId) -> Answer<'a, ()> {
+        Box::pin(self.disassociate(association))
     }
 
     fn detach<'a>(&'a self, attachment: &'a AttachmentId, force: bool) -> Answer<'a, ()> {

@@ -140,7 +140,8 @@ fn of_code(call: Call, code: &str, message: &str) -> Verdict {
         // Gone, if it was to go; not there yet, if we have just made it.
         "InvalidNetworkInterfaceID.NotFound" | "InvalidAttachmentID.NotFound" => match call {
             Call::DetachNetworkInterface | Call::DeleteNetworkInterface => Verdict::AlreadyDone,
-            Call::DescribeInstances
+            Call::DescribeAddresses
+            | Call::DescribeInstances
             | Call::DescribeInstanceTypes
             | Call::DescribeNetworkInterfaces
             | Call::DescribeRouteTables
@@ -155,11 +156,17 @@ fn of_code(call: Call, code: &str, message: &str) -> Verdict {
             | Call::UnassignPrivateIpAddresses
             | Call::AssignIpv6Addresses
             | Call::UnassignIpv6Addresses
+            | Call::AssociateAddress
+            | Call::DisassociateAddress
             | Call::CreateRoute
             | Call::ReplaceRoute
             | Call::DeleteRoute => Verdict::Replan,
         },
         "InvalidInstanceID.NotFound" => Verdict::Replan,
+
+        // Somebody else has the Elastic IP, or ended its association.
+        "InvalidAssociationID.NotFound" => Verdict::AlreadyDone,
+        "Resource.AlreadyAssociated" | "InvalidAllocationID.NotFound" => Verdict::Replan,
 
         // Somebody else changed the route table.
         "InvalidRoute.NotFound" if call == Call::DeleteRoute => Verdict::AlreadyDone,

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
-use crate::InstanceType;
+use crate::{EnaQueues, InstanceType};
 
 static TABLE: LazyLock<BTreeMap<&'static str, InstanceType>> =
     LazyLock::new(|| parse(include_str!("instance_types.txt")));
@@ -32,6 +32,7 @@ fn parse(table: &'static str) -> BTreeMap<&'static str, InstanceType> {
                 // What the table does not say is no limit of ours; EC2 judges it then.
                 ipv4_addresses: addresses.parse().unwrap_or(u16::MAX),
                 ipv6_addresses: u16::MAX,
+                ena_queues: EnaQueues::Unknown,
             };
             types.insert(name, known);
         }

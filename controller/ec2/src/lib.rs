@@ -17,15 +17,15 @@ pub mod throttle;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use eniway_api::{Asked, AttachmentId, EniId, InstanceId, VpcId};
+use eniway_api::{AllocationId, Asked, AssociationId, AttachmentId, EniId, InstanceId, VpcId};
 use futures::future::BoxFuture;
 use ipnet::IpNet;
 
 pub use crate::{
     error::{Error, Verdict},
     model::{
-        Attachment, AttachmentState, Change, Eni, Group, Instance, InstanceState, InstanceType,
-        NewAttachment, NewEni, Occupied, Subnet,
+        Association, Attachment, AttachmentState, Change, ElasticIp, EnaQueues, Eni, Group,
+        Instance, InstanceState, InstanceType, NewAttachment, NewEni, Occupied, Subnet,
     },
     paced::{Observer, Paced},
     routes::{Route, RouteChange, RouteDeed, RouteTable, RouteTarget},
@@ -36,6 +36,7 @@ pub use crate::{
 /// The EC2 actions that eniway uses, by the names that EC2, its quotas and our metrics give them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Call {
+    DescribeAddresses,
     DescribeInstances,
     DescribeInstanceTypes,
     DescribeNetworkInterfaces,
@@ -53,6 +54,8 @@ pub enum Call {
     UnassignPrivateIpAddresses,
     AssignIpv6Addresses,
     UnassignIpv6Addresses,
+    AssociateAddress,
+    DisassociateAddress,
     CreateRoute,
     ReplaceRoute,
     DeleteRoute,
@@ -60,7 +63,8 @@ pub enum Call {
 
 impl Call {
     /// Every action, in no order that means anything.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 23] = [
+        Self::DescribeAddresses,
         Self::DescribeInstances,
         Self::DescribeInstanceTypes,
         Self::DescribeNetworkInterfaces,
@@ -78,6 +82,8 @@ impl Call {
         Self::UnassignPrivateIpAddresses,
         Self::AssignIpv6Addresses,
         Self::UnassignIpv6Addresses,
+        Self::AssociateAddress,
+        Self::DisassociateAddress,
         Self::CreateRoute,
         Self::ReplaceRoute,
         Self::DeleteRoute,
@@ -106,7 +112,8 @@ impl Call {
     #[must_use]
     pub const fn mutates(self) -> bool {
         match self {
-            Self::DescribeInstances
+            Self::DescribeAddresses
+            | Self::DescribeInstances
             | Self::DescribeInstanceTypes
             | Self::DescribeNetworkInterfaces
             | Self::DescribeRouteTables
@@ -123,6 +130,8 @@ impl Call {
             | Self::UnassignPrivateIpAddresses
             | Self::AssignIpv6Addresses
             | Self::UnassignIpv6Addresses
+            | Self::AssociateAddress
+            | Self::DisassociateAddress
             | Self::CreateRoute
             | Self::ReplaceRoute
             | Self::DeleteRoute => true,
@@ -193,6 +202,17 @@ pub trait Ec2: Send + Sync + 'static {
     fn assign<'a>(&'a self, eni: &'a EniId, asked: &'a Asked) -> Answer<'a, Vec<IpNet>>;
     /// Takes addresses and prefixes of one family off an interface.
     fn unassign<'a>(&'a self, eni: &'a EniId, entries: &'a BTreeSet<IpNet>) -> Answer<'a, ()>;
+    /// The Elastic IPs of the account.
+    fn elastic_ips<'a>(&'a self) -> Answer<'a, Vec<ElasticIp>>;
+    /// Gives the primary address of an interface an Elastic IP that nothing has; repeated, it gives the
+    /// same association.
+    fn associate<'a>(
+        &'a self,
+        address: &'a AllocationId,
+        eni: &'a EniId,
+    ) -> Answer<'a, AssociationId>;
+    /// Ends the association of an Elastic IP.
+    fn disassociate<'a>(&'a self, association: &'a AssociationId) -> Answer<'a, ()>;
     /// Begins a detachment.
     fn detach<'a>(&'a self, attachment: &'a AttachmentId, force: bool) -> Answer<'a, ()>;
     /// Deletes an interface that is attached to nothing.

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use eniway_api::{
-    Asked, AttachmentId, EniId, GroupId, InstanceId, MacAddress, SubnetId, VpcId, mark,
+    AllocationId, Asked, AssociationId, AttachmentId, EniId, GroupId, InstanceId, MacAddress,
+    SubnetId, VpcId, mark,
 };
 use ipnet::IpNet;
 
@@ -23,6 +24,8 @@ pub struct Eni {
     pub addresses: Vec<IpNet>,
     /// Delegated: IPv4 /28, IPv6 /80.
     pub prefixes: Vec<IpNet>,
+    /// The public address of the primary one.
+    pub association: Option<Association>,
     pub tags: BTreeMap<String, String>,
 }
 
@@ -44,6 +47,27 @@ impl Eni {
     }
 }
 
+/// A public address that belongs to a private one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Association {
+    pub public_ip: Ipv4Addr,
+    /// `None`: it is no Elastic IP of the account.
+    pub allocation: Option<AllocationId>,
+    pub id: Option<AssociationId>,
+}
+
+/// An Elastic IP of the account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ElasticIp {
+    pub id: AllocationId,
+    pub public_ip: Ipv4Addr,
+    /// Whether it belongs to something, be it an interface or not.
+    pub is_associated: bool,
+    /// The interface that has it.
+    pub eni: Option<EniId>,
+    pub tags: BTreeMap<String, String>,
+}
+
 /// The attachment of an interface to an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attachment {
@@ -53,6 +77,8 @@ pub struct Attachment {
     pub network_card_index: u8,
     pub state: AttachmentState,
     pub delete_on_termination: bool,
+    /// `None`: EC2 does not tell.
+    pub ena_queue_count: Option<u16>,
 }
 
 /// Where an attachment is in its life.
@@ -135,6 +161,18 @@ pub struct InstanceType {
     pub ipv4_addresses: u16,
     /// IPv6 addresses and prefixes of one interface.
     pub ipv6_addresses: u16,
+    pub ena_queues: EnaQueues,
+}
+
+/// Whether the number of an interface's ENA queues can be chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EnaQueues {
+    /// Nobody told; EC2 judges it then.
+    Unknown,
+    /// The type decides.
+    Fixed,
+    /// At most so many, of one interface.
+    Flexible(u16),
 }
 
 /// An interface to create.
@@ -159,12 +197,15 @@ pub struct NewAttachment {
     pub instance: InstanceId,
     pub device_index: u8,
     pub network_card_index: u8,
+    /// `None`: as many as the instance type gives.
+    pub ena_queue_count: Option<u16>,
 }
 
 /// One attribute of an interface; EC2 takes one at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     DeleteOnTermination(AttachmentId, bool),
+    EnaQueueCount(AttachmentId, u16),
     SourceDestCheck(bool),
     Groups(Vec<GroupId>),
     Description(String),

@@ -6,13 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use eniway_api::{Asked, AttachmentId, EniId, VpcId};
+use eniway_api::{AllocationId, Asked, AssociationId, AttachmentId, EniId, VpcId};
 use ipnet::IpNet;
 use tracing::{Instrument as _, debug, debug_span, field::Empty, info, warn};
 
 use crate::{
-    Answer, Call, Change, Ec2, Eni, Error, Group, Instance, InstanceType, Instances, Interfaces,
-    NewAttachment, NewEni, RouteChange, RouteTable, Subnet, Throttle, Verdict,
+    Answer, Call, Change, Ec2, ElasticIp, Eni, Error, Group, Instance, InstanceType, Instances,
+    Interfaces, NewAttachment, NewEni, RouteChange, RouteTable, Subnet, Throttle, Verdict,
 };
 
 /// How long a call that changes something may take. It is made once: with the 20 seconds for which
@@ -185,6 +185,24 @@ impl<E: Ec2> Ec2 for Paced<E> {
     fn unassign<'a>(&'a self, eni: &'a EniId, entries: &'a BTreeSet<IpNet>) -> Answer<'a, ()> {
         let answer = self.inner.unassign(eni, entries);
         Box::pin(self.once(Call::unassigning(entries), MUTATION_DEADLINE, answer))
+    }
+
+    fn elastic_ips<'a>(&'a self) -> Answer<'a, Vec<ElasticIp>> {
+        Box::pin(self.read(Call::DescribeAddresses, || self.inner.elastic_ips()))
+    }
+
+    fn associate<'a>(
+        &'a self,
+        address: &'a AllocationId,
+        eni: &'a EniId,
+    ) -> Answer<'a, AssociationId> {
+        let answer = self.inner.associate(address, eni);
+        Box::pin(self.once(Call::AssociateAddress, MUTATION_DEADLINE, answer))
+    }
+
+    fn disassociate<'a>(&'a self, association: &'a AssociationId) -> Answer<'a, ()> {
+        let answer = self.inner.disassociate(association);
+        Box::pin(self.once(Call::DisassociateAddress, MUTATION_DEADLINE, answer))
     }
 
     fn detach<'a>(&'a self, attachment: &'a AttachmentId, force: bool) -> Answer<'a, ()> {

@@ -5,6 +5,7 @@
 //! Absent is not gone: only [`Snapshot::is_gone`] says that an interface does not exist.
 
 mod addresses;
+mod elastic_ips;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,6 +14,7 @@ use std::{
 
 use eniway_api::{AttachmentId, EniId, InstanceId, SubnetId};
 
+pub use self::elastic_ips::ElasticIps;
 use crate::{
     Attachment, AttachmentState, Change, Eni, Group, Instance, InstanceType, NewAttachment,
     Occupied, Route, RouteChange, RouteDeed, RouteTable, RouteTarget, Subnet, instance_types,
@@ -41,6 +43,8 @@ pub struct Snapshot {
     /// As EC2 told them.
     pub types: BTreeMap<String, InstanceType>,
     lately: addresses::Lately,
+    /// The Elastic IPs of the account.
+    pub elastic_ips: ElasticIps,
     /// The route tables of the network, once they were read.
     pub tables: Option<Vec<RouteTable>>,
 }
@@ -71,6 +75,7 @@ impl Snapshot {
             groups: Vec::new(),
             types: BTreeMap::new(),
             lately: addresses::Lately::default(),
+            elastic_ips: ElasticIps::default(),
             tables: None,
         }
     }
@@ -231,6 +236,7 @@ impl Snapshot {
                 network_card_index: new.network_card_index,
                 state: AttachmentState::Attaching,
                 delete_on_termination: false,
+                ena_queue_count: new.ena_queue_count,
             });
         }
         if let Some(known) = self.instances.get_mut(&new.instance) {
@@ -254,6 +260,11 @@ impl Snapshot {
             Change::DeleteOnTermination(id, value) => {
                 if let Some(attachment) = eni.attachment.as_mut().filter(|a| a.id == *id) {
                     attachment.delete_on_termination = *value;
+                }
+            }
+            Change::EnaQueueCount(id, count) => {
+                if let Some(attachment) = eni.attachment.as_mut().filter(|a| a.id == *id) {
+                    attachment.ena_queue_count = Some(*count);
                 }
             }
             Change::SourceDestCheck(value) => eni.source_dest_check = *value,
@@ -312,6 +323,7 @@ impl Snapshot {
         for known in self.instances.values_mut() {
             known.value.interfaces.retain(|place| place.eni != *eni);
         }
+        self.elastic_ips.left_by(eni);
         self.gone.insert(eni.clone(), now);
     }
 

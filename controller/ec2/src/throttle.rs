@@ -27,7 +27,8 @@ struct Quota {
 /// EC2's default quotas.
 const fn quota(call: Call) -> Quota {
     match call {
-        Call::DescribeInstances
+        Call::DescribeAddresses
+        | Call::DescribeInstances
         | Call::DescribeInstanceTypes
         | Call::DescribeNetworkInterfaces
         | Call::DescribeRouteTables
@@ -56,6 +57,8 @@ const fn quota(call: Call) -> Quota {
         Call::AttachNetworkInterface
         | Call::DetachNetworkInterface
         | Call::UnassignIpv6Addresses
+        | Call::AssociateAddress
+        | Call::DisassociateAddress
         | Call::CreateRoute
         | Call::ReplaceRoute
         | Call::DeleteRoute => Quota {

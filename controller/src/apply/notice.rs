@@ -28,10 +28,14 @@ impl Controller {
             | Action::Untag { .. }
             | Action::Assign { .. }
             | Action::Unassign { .. }
+            | Action::Associate { .. }
+            | Action::Disassociate { .. }
                 if !done =>
             {
                 "ENIModificationFailed"
             }
+            Action::Associate { .. } => "ElasticIPAssociated",
+            Action::Disassociate { .. } => "ElasticIPDisassociated",
             Action::Detach { force: true, .. } if done => "ENIForceDetached",
             Action::Detach {
                 unreleased: true, ..
@@ -115,6 +119,7 @@ pub(super) const fn kind(action: &Action) -> &'static str {
         Action::Attach { .. } => "Attach",
         Action::Modify { change, .. } => match change {
             Change::DeleteOnTermination(..) => "SetDeleteOnTermination",
+            Change::EnaQueueCount(..) => "SetEnaQueueCount",
             Change::SourceDestCheck(_) => "SetSourceDestCheck",
             Change::Groups(_) => "SetGroups",
             Change::Description(_) => "SetDescription",
@@ -123,6 +128,8 @@ pub(super) const fn kind(action: &Action) -> &'static str {
         Action::Untag { .. } => "Untag",
         Action::Assign { .. } => "Assign",
         Action::Unassign { .. } => "Unassign",
+        Action::Associate { .. } => "Associate",
+        Action::Disassociate { .. } => "Disassociate",
         Action::Detach { .. } => "Detach",
         Action::Delete { .. } => "Delete",
         Action::LabelNode { .. } => "LabelNode",

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use eniway_api::EniId;
+use eniway_api::{EniId, mark};
 use eniway_ec2::Verdict;
 use kube::ResourceExt as _;
 use tracing::{info, warn};
@@ -11,7 +11,7 @@ use super::Chain;
 use crate::{
     config::Orphans,
     controller::Controller,
-    gc::{is_orphan, is_unowned},
+    gc::{Deed, deeds, is_orphan, is_unowned},
 };
 
 impl Controller {
@@ -28,6 +28,11 @@ impl Controller {
         self.tell_attached(&known);
         let orphans = self.orphans(&known);
         self.metrics.orphans("Available", orphans.len());
+        if self.config.orphans == Orphans::Report {
+            self.dry_run(&known);
+            self.suspects().take(orphans);
+            return;
+        }
         let twice = self.suspects().take(orphans);
         if twice.is_empty() {
             return;
@@ -42,12 +47,41 @@ impl Controller {
         };
         let orphans = self.orphans(&owned);
         for eni in twice.iter().filter(|eni| orphans.contains(*eni)) {
-            if self.config.orphans == Orphans::Report {
-                warn!(%eni, "No record owns the interface; orphans are only reported");
-            } else if self.may_act() {
+            if self.may_act() {
                 self.delete_orphan(eni).await;
             }
         }
+    }
+
+    /// Lists all, with what would be done: once, and again when that changes.
+    fn dry_run(&self, owned: &BTreeSet<String>) {
+        let now = self.wall();
+        let snapshot = self.snapshot();
+        let mut suspects = self.suspects();
+        let all: Vec<_> = snapshot.enis().collect();
+        let deeds = deeds(&all, &suspects, &self.cluster.uid, owned, now);
+        for deed in Deed::ALL {
+            let count = deeds.values().filter(|one| **one == deed).count();
+            self.metrics.orphans_dry_run(deed.as_str(), count);
+        }
+        for (id, deed) in &deeds {
+            let Some(eni) = snapshot.eni(id).filter(|_| suspects.is_news(id, *deed)) else {
+                continue;
+            };
+            let tag = |key| eni.tags.get(key).map_or("", String::as_str);
+            let attachment = eni.attachment.as_ref();
+            warn!(
+                eni = %id,
+                deed = deed.as_str(),
+                subnet = %eni.subnet,
+                instance = attachment.map_or("", |one| one.instance.as_str()),
+                device_index = attachment.map(|one| one.device_index),
+                created_at = tag(mark::TAG_CREATED_AT),
+                record = tag(mark::TAG_ATTACHMENT),
+                "Dry run: no record owns the interface"
+            );
+        }
+        suspects.tell(deeds);
     }
 
     /// Those that are still attached are for people to judge.

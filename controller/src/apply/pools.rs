@@ -52,6 +52,7 @@ impl Controller {
                     let cache = self.cache();
                     let uids: BTreeSet<_> = cache.pools.values().filter_map(|p| p.uid()).collect();
                     all.retain(|uid, _| uids.contains(uid));
+                    self.metrics.pool(&name, &[]);
                     None
                 }
             };
@@ -76,6 +77,7 @@ impl Controller {
         let Some(mut upkeep) = self.think_of_pool(pool, kept) else {
             return again;
         };
+        self.metrics.pool(&pool.name_any(), &upkeep.status.zones);
         let patched = kept.patched.is_some() && kept.patched == pool.resource_version();
         let told = |step: &Step| patched && matches!(step, Step::Finalizer(_));
         upkeep.steps.retain(|step| !told(step));

@@ -74,7 +74,14 @@ impl Controller {
                 self.looks.add(Look::Catalog);
                 self.looks.add(Look::Eni(eni.clone(), on.uid.clone()));
             }
+            Action::Associate { eni, address, .. } => {
+                let exists = error.code() != Some("InvalidAllocationID.NotFound");
+                self.snapshot_mut().elastic_ips.not_given(address, exists);
+                self.looks.add(Look::ElasticIps);
+                self.looks.add(Look::Eni(eni.clone(), on.uid.clone()));
+            }
             Action::Unassign { eni, .. }
+            | Action::Disassociate { eni, .. }
             | Action::Modify { eni, .. }
             | Action::Tag { eni, .. }
             | Action::Untag { eni, .. }
@@ -103,6 +110,8 @@ pub(super) fn why(verdict: Verdict, error: &Ec2Error) -> &'static str {
         (_, "PrivateIpAddressLimitExceeded" | "Ipv6AddressLimitExceeded") => {
             reason::ADDRESS_LIMIT_REACHED
         }
+        (_, "Resource.AlreadyAssociated") => reason::NO_FREE_ELASTIC_IP,
+        (_, "InvalidAllocationID.NotFound") => reason::ELASTIC_IP_NOT_FOUND,
         (_, "IncorrectInstanceState") => reason::INSTANCE_PENDING,
         (_, "InvalidSubnetID.NotFound") => reason::SUBNET_NOT_FOUND,
         (_, "InvalidGroup.NotFound" | "InvalidSecurityGroupID.NotFound") => {

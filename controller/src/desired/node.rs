@@ -14,6 +14,8 @@ pub struct Node {
     pub version: u64,
     pub labels: BTreeMap<String, String>,
     pub provider: Provider,
+    /// Pods that its kubelet allows.
+    pub max_pods: Option<u32>,
     /// Those that say that it is not ready yet.
     pub taints: Vec<Taint>,
 }

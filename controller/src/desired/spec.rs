@@ -31,6 +31,7 @@ impl Place<'_> {
             position,
             device_index: said.device_index.map(|first| index(first, position)),
             network_card_index: said.network_card_index.unwrap_or_default(),
+            ena_queue_count: said.ena_queue_count,
             security_group_ids: groups.to_vec(),
             deletion_policy,
             delete_on_termination: said
@@ -52,6 +53,7 @@ impl Place<'_> {
             former_tags: BTreeSet::new(),
             ipv4: None,
             ipv6: None,
+            elastic_ip: None,
             adopt: None,
             mtu: said.mtu.filter(|mtu| *mtu != 0),
             data_path: said.data_path.clone(),
@@ -66,6 +68,7 @@ impl Place<'_> {
         let said = &self.node_eni.spec;
         spec.ipv4 = said.ipv4.as_ref().map(|ipv4| here(ipv4, subnet));
         spec.ipv6.clone_from(&said.ipv6);
+        spec.elastic_ip.clone_from(&said.elastic_ip);
     }
 }
 

@@ -29,6 +29,7 @@ fn eni() -> Eni {
         description: String::new(),
         addresses: vec!["10.0.8.4/32".parse().unwrap()],
         prefixes: vec!["10.0.8.16/28".parse().unwrap()],
+        association: None,
         tags: BTreeMap::new(),
     }
 }

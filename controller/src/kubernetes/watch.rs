@@ -103,7 +103,10 @@ pub(super) fn node(node: KubeNode) -> Node {
         key: taint.key,
         effect: taint.effect,
     });
+    let capacity = node.status.and_then(|status| status.capacity);
+    let max_pods = capacity.and_then(|capacity| capacity.get("pods")?.0.parse().ok());
     Node {
+        max_pods,
         provider: provider(spec.provider_id.as_deref(), &labels),
         name: node.metadata.name.unwrap_or_default(),
         uid: node.metadata.uid.unwrap_or_default(),

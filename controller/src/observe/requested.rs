@@ -7,7 +7,7 @@ use std::{
 
 use eniway_api::{EniId, InstanceId};
 use eniway_ec2::{
-    Error, InstanceType, Instances, Interfaces, MAX_FILTER_VALUES, Verdict,
+    EnaQueues, Error, InstanceType, Instances, Interfaces, MAX_FILTER_VALUES, Verdict,
     instance_types::built_in,
 };
 use tracing::warn;
@@ -38,7 +38,7 @@ impl Controller {
         let mut searches = Vec::new();
         let mut instances = BTreeSet::new();
         let mut types = Vec::new();
-        let mut catalog = false;
+        let (mut catalog, mut elastic_ips) = (false, false);
         for look in looks {
             match look {
                 Look::Eni(id, uid) => {
@@ -51,6 +51,7 @@ impl Controller {
                 }
                 Look::InstanceType(name) => types.push(name.clone()),
                 Look::Catalog => catalog = true,
+                Look::ElasticIps => elastic_ips = true,
             }
         }
         let begun = self.now();
@@ -86,6 +87,12 @@ impl Controller {
         if catalog && let Some(vpc) = self.vpc() {
             self.read_catalog(&vpc, true, true).await?;
         }
+        let pause = self.config.timing.catalog_on_request;
+        let read = self.snapshot().elastic_ips.read;
+        elastic_ips &= read.is_none_or(|at| self.now() >= at + pause);
+        if elastic_ips {
+            self.read_elastic_ips().await;
+        }
         let begun_at = self.now();
         for uid in uids.iter().chain(&searches) {
             self.remember(uid, |memory| memory.pace.looked(begun_at));
@@ -95,7 +102,8 @@ impl Controller {
             paces.entry(id.clone()).or_default().looked(begun_at);
         }
         uids.extend(searches);
-        self.seen(&uids, &instances, !types.is_empty() || catalog);
+        let all = !types.is_empty() || catalog || elastic_ips;
+        self.seen(&uids, &instances, all);
         Ok(())
     }
 
@@ -150,6 +158,7 @@ impl Controller {
                 cards: vec![u16::MAX],
                 ipv4_addresses: u16::MAX,
                 ipv6_addresses: u16::MAX,
+                ena_queues: EnaQueues::Unknown,
             });
             snapshot.types.insert(name.clone(), known);
         }

@@ -263,7 +263,8 @@ impl<'a> Planner<'a> {
         note
     }
 
-    fn note(&mut self, record: &NodeEniAttachment, ec2: Ec2Status, note: Option<Note>) {
+    /// Writes a status that says what is done next.
+    pub(super) fn note(&mut self, record: &NodeEniAttachment, ec2: Ec2Status, note: Option<Note>) {
         let ready = status::record_ready(record, &ec2, note, self.now.wall);
         self.push(Action::Report {
             name: record.name_any(),

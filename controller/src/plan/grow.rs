@@ -6,7 +6,9 @@ use eniway_ec2::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::{Cluster, Note, Planner, adopt, chosen, progressing, recorded, tags, uid};
+use super::{
+    Cluster, Note, Planner, adopt, chosen, ena_queues::Queues, progressing, recorded, tags, uid,
+};
 use crate::{
     action::{Action, Look, Target},
     memory::{Creation, Memory},
@@ -40,7 +42,8 @@ impl<'a> Planner<'a> {
             None => self.attach(record, eni, on),
             Some(attachment) => self.attached(record, eni, attachment, memory, on),
         };
-        place.or(addresses)
+        let elastic_ip = self.elastic_ip(record, eni, on);
+        place.or(addresses).or(elastic_ip)
     }
 
     fn create(
@@ -129,6 +132,11 @@ impl<'a> Planner<'a> {
             Ok(instance) => instance,
             Err(note) => return note,
         };
+        let queues = match self.ena_queues(record, instance) {
+            Queues::Asked(count) => Some(count),
+            Queues::AsGiven | Queues::NotAvailable(_) => None,
+            Queues::NotKnown(note) => return note,
+        };
         match self.place(record, instance) {
             Err(note) => Some(note),
             Ok(slot) => {
@@ -139,6 +147,7 @@ impl<'a> Planner<'a> {
                         instance: instance.id.clone(),
                         device_index: slot.index,
                         network_card_index: slot.card,
+                        ena_queue_count: queues,
                     },
                 });
                 progressing(format!("{} is being attached", eni.id))
@@ -175,8 +184,13 @@ impl<'a> Planner<'a> {
                 on,
             );
         }
+        let queues = if lives {
+            self.change_ena_queues(record, eni, attachment, on)
+        } else {
+            None
+        };
         match attachment.state {
-            AttachmentState::Attached => None,
+            AttachmentState::Attached => queues,
             AttachmentState::Attaching => {
                 self.look(memory, Look::Eni(eni.id.clone(), on.uid.clone()));
                 progressing(format!("{} is being attached", eni.id))
@@ -209,7 +223,7 @@ impl<'a> Planner<'a> {
         self.tags(record, eni, on);
     }
 
-    fn modify(&mut self, eni: &Eni, change: Change, on: &Target) {
+    pub(super) fn modify(&mut self, eni: &Eni, change: Change, on: &Target) {
         self.push(Action::Modify {
             on: on.clone(),
             eni: eni.id.clone(),

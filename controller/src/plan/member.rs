@@ -172,3 +172,6 @@ pub(crate) fn marks_of_holder(eni: &Eni) -> BTreeSet<String> {
         .map(str::to_owned)
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,6 +52,9 @@ impl<'a> Planner<'a> {
             if eni.attachment.is_some() {
                 return self.release_one(record, eni, memory, on);
             }
+            if self.gives_elastic_ip_back(record, eni, on) {
+                return releasing(format!("{} gives its Elastic IP back", eni.id));
+            }
             if kept_only {
                 self.push(Action::DropFinalizer {
                     name: on.record.clone(),
@@ -70,6 +73,9 @@ impl<'a> Planner<'a> {
     ) -> Option<Note> {
         let look = Look::Eni(eni.id.clone(), on.uid.clone());
         let Some(attachment) = &eni.attachment else {
+            if self.gives_elastic_ip_back(record, eni, on) {
+                return releasing(format!("{} gives its Elastic IP back", eni.id));
+            }
             self.push(Action::Delete {
                 on: on.clone(),
                 eni: eni.id.clone(),
@@ -110,6 +116,7 @@ impl<'a> Planner<'a> {
                     self.wake(self.now.monotonic + ASK_AGAIN);
                     return Some(note);
                 }
+                self.gives_elastic_ip_back(record, eni, on);
                 self.push(Action::Detach {
                     on: on.clone(),
                     eni: eni.id.clone(),

@@ -61,6 +61,7 @@ fn eni(last: u8) -> Eni {
         description: String::new(),
         addresses: vec![format!("10.0.0.{last}/32").parse().expect("an address")],
         prefixes: Vec::new(),
+        association: None,
         tags: BTreeMap::from(tags.map(|(key, value)| (key.to_owned(), value.to_owned()))),
     }
 }

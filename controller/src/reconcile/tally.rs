@@ -33,6 +33,7 @@ impl Controller {
                     problem: problem.cloned(),
                     unclaimed,
                     skipped,
+                    max_pods: desired.max_pods.clone().filter(|_| wishes > 0),
                 }
             });
             let nodes = tallies.entry(uid.to_owned()).or_default();

@@ -15,6 +15,7 @@ use super::{Error, peer::watch_peer};
 use crate::{
     controller::Controller,
     desired::Declared,
+    elastic_ips::claimed,
     kubernetes::{self, Change, Notice, Watch},
 };
 
@@ -132,7 +133,11 @@ fn record_changed(controller: &Controller, change: Change<kubernetes::Record>) {
         Change::Is(Err(name)) => return controller.cache().records.keep(name),
         Change::Gone(Err(_)) => return,
     };
+    let frees = matches!(&change, Change::Gone(record) if claimed(record).is_some());
     let concerned = controller.cache().take_record(change);
+    if frees {
+        controller.elastic_ips_freed();
+    }
     let now = controller.now();
     for record in concerned {
         controller.nodes.add(record.spec.node_name.clone(), now);

@@ -10,8 +10,8 @@ use eniway_api::{
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::condition;
-use crate::desired::{Problem, Unclaimed};
+use super::{condition, max_pods::max_pods};
+use crate::desired::{MaxPods, Problem, Unclaimed};
 
 /// How many attachments the list holds; etcd takes about 5,000 and every change rewrites all.
 const LISTED: usize = 1000;
@@ -27,6 +27,8 @@ pub struct NodeTally {
     pub unclaimed: Vec<Unclaimed>,
     /// It selects the node, which can have no interface: what the node is.
     pub skipped: Option<&'static str>,
+    /// The node's kubelet allows more pods than get an address.
+    pub max_pods: Option<MaxPods>,
 }
 
 /// What a NodeENI's status is made of.
@@ -106,6 +108,9 @@ pub fn node_eni(situation: Situation<'_>) -> NodeEniStatus {
         situation.now,
     ));
     status.conditions.extend(dpdk(situation, old_conditions));
+    status
+        .conditions
+        .extend(max_pods(situation, old_conditions));
     let unclaimed = unclaimed(situation, old_conditions);
     status.conditions.extend(unclaimed);
     let mut all: Vec<_> = situation.foreign.to_vec();
@@ -194,15 +199,21 @@ fn summary(situation: Situation<'_>, counts: &NodeEniStatus) -> (bool, &'static 
         let text = "no node has the labels that nodeSelector and nodeSelectorExpressions ask for";
         return (false, reason::NO_MATCHING_NODES, text.to_owned());
     }
+    let (attached, ready_ones) = (served(situation, attached), served(situation, ready));
+    let leaving = match counts.attached.saturating_sub(attached) {
+        0 => String::new(),
+        1 => "; 1 more is on its way out".to_owned(),
+        more => format!("; {more} more are on their way out"),
+    };
     let progress = format!(
-        "{} of {} interfaces are attached, {} are ready",
-        counts.attached, counts.desired, counts.ready
+        "{attached} of {} interfaces are attached, {ready_ones} are ready{leaving}",
+        counts.desired
     );
     // One that will replace another is not in the counts' favour: both are there meanwhile.
     let behind = |record: &&Arc<NodeEniAttachment>| {
         record.metadata.deletion_timestamp.is_none() && !ready(record)
     };
-    if counts.ready >= counts.desired && !situation.records.iter().any(|one| behind(&one)) {
+    if ready_ones >= counts.desired && !situation.records.iter().any(|one| behind(&one)) {
         return (true, reason::READY, progress);
     }
     // What a record complains about says more than a count.
@@ -228,6 +239,26 @@ fn summary(situation: Situation<'_>, counts: &NodeEniStatus) -> (bool, &'static 
     }
 }
 
+/// How many of the interfaces that nodes ask for are as `holds` says. One beyond what its node asks for,
+/// because it is replaced or its instance ends, stands in for no other.
+fn served(situation: Situation<'_>, holds: fn(&NodeEniAttachment) -> bool) -> u32 {
+    let mut there: BTreeMap<&str, u32> = BTreeMap::new();
+    let live = situation.records.iter();
+    let live = live.filter(|record| record.metadata.deletion_timestamp.is_none());
+    for record in live.filter(|record| holds(record)) {
+        *there.entry(&record.spec.node_name).or_default() += 1;
+    }
+    let nodes = situation.nodes.iter();
+    let each = nodes.map(|(name, node)| {
+        there
+            .get(name.as_str())
+            .copied()
+            .unwrap_or(0)
+            .min(node.desired)
+    });
+    each.sum()
+}
+
 /// The reason of a record's condition, as one of ours.
 fn known(text: &str) -> &'static str {
     [
@@ -235,9 +266,13 @@ fn known(text: &str) -> &'static str {
         reason::INSTANCE_PENDING,
         reason::INSTANCE_LIMIT_REACHED,
         reason::NO_FREE_DEVICE_INDEX,
+        reason::ENA_QUEUES_NOT_AVAILABLE,
         reason::SUBNET_FULL,
         reason::ADDRESS_TAKEN,
         reason::ADDRESS_LIMIT_REACHED,
+        reason::NO_FREE_ELASTIC_IP,
+        reason::ELASTIC_IP_NOT_FOUND,
+        reason::ELASTIC_IP_FOREIGN,
         reason::IN_USE,
         reason::ADOPTION_REQUIRED,
         reason::SUBNET_NOT_FOUND,
@@ -346,3 +381,6 @@ fn entry(
     }
     entry
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@ mod describe_instances;
 mod describe_interfaces;
 mod describe_networks;
 mod describe_routes;
+mod elastic_ips;
 mod instances;
 mod launch;
 mod routes;
@@ -40,6 +41,9 @@ impl World {
             "CreateRoute" => self.create_route(request, now),
             "ReplaceRoute" => self.replace_route(request, now),
             "DeleteRoute" => self.delete_route(request, now),
+            "DescribeAddresses" => self.describe_addresses(request),
+            "AssociateAddress" => self.associate_address(request, now),
+            "DisassociateAddress" => self.disassociate_address(request, now),
             "DescribeVpcs" => self.describe_vpcs(request),
             "DescribeNetworkInterfaces" => self.describe_network_interfaces(request),
             "DescribeNetworkInterfaceAttribute" => {

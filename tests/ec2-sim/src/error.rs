@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::ids::{AttachmentId, EniId, GroupId, InstanceId, RouteTableId, SubnetId, VpcId};
+use crate::ids::{
+    AllocationId, AttachmentId, EniId, GroupId, InstanceId, RouteTableId, SubnetId, VpcId,
+};
 
 /// A refusal by the EC2 API.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -128,6 +130,13 @@ pub(crate) fn no_group(id: &GroupId) -> ApiError {
     api(
         "InvalidGroup.NotFound",
         format!("The security group '{id}' does not exist"),
+    )
+}
+
+pub(crate) fn no_elastic_ip(id: &AllocationId) -> ApiError {
+    api(
+        "InvalidAllocationID.NotFound",
+        format!("The allocation ID '{id}' does not exist"),
     )
 }
 

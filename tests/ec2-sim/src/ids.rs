@@ -61,6 +61,10 @@ ids! {
     GroupId, "sg", "InvalidGroupId.Malformed";
     /// A route table, `rtb-…`.
     RouteTableId, "rtb", "InvalidRouteTableId.Malformed";
+    /// An Elastic IP that is allocated to the account, `eipalloc-…`.
+    AllocationId, "eipalloc", "InvalidAllocationID.Malformed";
+    /// The tie between an Elastic IP and a private address, `eipassoc-…`.
+    AssociationId, "eipassoc", "InvalidAssociationID.Malformed";
 }
 
 /// Where new ids and MAC addresses come from.
@@ -101,6 +105,14 @@ impl Namer {
 
     pub(crate) fn route_table(&mut self) -> RouteTableId {
         RouteTableId(self.id(RouteTableId::PREFIX))
+    }
+
+    pub(crate) fn allocation(&mut self) -> AllocationId {
+        AllocationId(self.id(AllocationId::PREFIX))
+    }
+
+    pub(crate) fn association(&mut self) -> AssociationId {
+        AssociationId(self.id(AssociationId::PREFIX))
     }
 
     /// A MAC address that no other call of this namer gives: an odd factor permutes 40 bits.

@@ -16,6 +16,18 @@ pub struct InstanceType {
     pub ipv4_per_interface: u32,
     pub ipv6_per_interface: u32,
     pub efa: bool,
+    /// ENA queues, where their number can be chosen.
+    pub queues: Option<Queues>,
+}
+
+/// ENA queues of a type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Queues {
+    pub default: u32,
+    /// Of one interface.
+    pub most: u32,
+    /// Of all of an instance's interfaces together.
+    pub of_instance: u32,
 }
 
 const fn one_card(
@@ -34,6 +46,23 @@ const fn one_card(
         ipv4_per_interface: addresses,
         ipv6_per_interface: addresses,
         efa: false,
+        queues: None,
+    }
+}
+
+const fn with_queues(
+    limits: InstanceType,
+    default: u32,
+    most: u32,
+    of_instance: u32,
+) -> InstanceType {
+    InstanceType {
+        queues: Some(Queues {
+            default,
+            most,
+            of_instance,
+        }),
+        ..limits
     }
 }
 
@@ -60,7 +89,9 @@ const TYPES: &[InstanceType] = &[
     one_card("m5.4xlarge", 16, 65536, &[8], 30),
     one_card("m5.24xlarge", 96, 393_216, &[15], 50),
     with_efa(one_card("m5n.24xlarge", 96, 393_216, &[15], 50)),
-    one_card("m6i.large", 2, 8192, &[3], 10),
+    // docs.aws.amazon.com/AWSEC2/latest/UserGuide/ena-queues.html
+    with_queues(one_card("m6i.large", 2, 8192, &[3], 10), 2, 2, 6),
+    with_queues(one_card("m6i.4xlarge", 16, 65536, &[8], 30), 8, 16, 64),
     one_card("m7g.large", 2, 8192, &[3], 10),
     one_card("m7g.xlarge", 4, 16384, &[4], 15),
     InstanceType {
@@ -72,6 +103,7 @@ const TYPES: &[InstanceType] = &[
         ipv4_per_interface: 50,
         ipv6_per_interface: 50,
         efa: true,
+        queues: None,
     },
     InstanceType {
         name: "p5.48xlarge",
@@ -82,6 +114,7 @@ const TYPES: &[InstanceType] = &[
         ipv4_per_interface: 50,
         ipv6_per_interface: 50,
         efa: true,
+        queues: None,
     },
     one_card("r5.large", 2, 16384, &[3], 10),
     one_card("t3.nano", 2, 512, &[2], 2),

@@ -22,15 +22,18 @@
 //!   attachment that is stuck.
 //! - **Queues** hold what EventBridge tells of instances; an answer has no MD5 of its bodies, which no
 //!   SDK insists on.
+//! - **ENA queues** are changed whatever the instance does; the words of their refusals are ours.
+//! - **Elastic IPs** need no gateway, and one of an interface that is deleted is free again.
 //! - **Limits** are checked after zone and VPC, and those after the device index.
 //! - **Status** of an interface follows its attachment: `attaching`, `in-use`, `detaching`.
-//! - **Read lag** concerns Describe calls of interfaces, instances and routes; networks are always current.
+//! - **Read lag** concerns Describe calls of interfaces, instances, routes and Elastic IPs; networks are always current.
 #![forbid(unsafe_code)]
 
 mod action;
 pub mod bridge;
 mod bucket;
 pub mod control;
+pub mod elastic_ip;
 mod error;
 pub mod event;
 pub mod fault;
@@ -58,15 +61,21 @@ mod xml;
 
 pub use self::action::{AttachNetworkInterface, CreateNetworkInterface};
 pub use self::bridge::Warning;
+pub use self::elastic_ip::ElasticIp;
 pub use self::error::{ApiError, Error};
 pub use self::event::{Event, What};
 pub use self::fault::{Effect, Fault};
-pub use self::ids::{AttachmentId, EniId, GroupId, InstanceId, RouteTableId, SubnetId, VpcId};
+pub use self::ids::{
+    AllocationId, AssociationId, AttachmentId, EniId, GroupId, InstanceId, RouteTableId, SubnetId,
+    VpcId,
+};
 pub use self::instance_type::InstanceType;
 pub use self::model::{AttachmentState, Instance, InstanceState, Interface, Slot};
 pub use self::request::{Request, Response};
 pub use self::route_table::{RouteTable, Target};
 pub use self::server::{Clock, Options, Server};
 pub use self::settings::Settings;
-pub use self::spec::{GroupSpec, InstanceSpec, RouteTableSpec, SubnetSpec, VpcSpec, WorldSpec};
+pub use self::spec::{
+    ElasticIpSpec, GroupSpec, InstanceSpec, RouteTableSpec, SubnetSpec, VpcSpec, WorldSpec,
+};
 pub use self::world::{Counters, Reply, World};

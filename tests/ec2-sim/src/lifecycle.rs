@@ -37,6 +37,7 @@ impl World {
         self.interfaces.catch_up(then);
         self.instances.catch_up(then);
         self.route_tables.catch_up(then);
+        self.elastic_ips.catch_up(then);
     }
 
     pub(crate) fn schedule(&mut self, at: Timestamp, due: Due) {
@@ -66,6 +67,7 @@ impl World {
             },
             // Made by the launch: goes with the instance. Attached later: stays, until it is changed.
             delete_on_termination: launch,
+            ena_queues: None,
             attach_time: now,
             metadata_from: now,
         };
@@ -205,6 +207,10 @@ impl World {
         let Some(interface) = self.interfaces.remove(at, id) else {
             return;
         };
+        // Its Elastic IPs are the account's again.
+        for association in interface.public.values() {
+            self.part(&association.allocation, at);
+        }
         if let Some(subnet) = self.subnets.get_mut(&interface.subnet) {
             give_back(&mut subnet.pool, &interface);
         }

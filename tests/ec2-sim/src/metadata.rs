@@ -131,6 +131,14 @@ impl World {
                 .collect(),
         );
         list(
+            "public-ipv4s",
+            interface
+                .public
+                .values()
+                .map(|one| one.public_ip.to_string())
+                .collect(),
+        );
+        list(
             "local-hostname",
             interface
                 .addresses

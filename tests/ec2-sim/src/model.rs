@@ -8,6 +8,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::elastic_ip::Association;
 use crate::ids::{AttachmentId, EniId, GroupId, InstanceId, SubnetId, VpcId};
 use crate::instance_type::InstanceType;
 use crate::pool::Pool;
@@ -133,6 +134,8 @@ pub struct Attachment {
     pub slot: Slot,
     pub state: AttachmentState,
     pub delete_on_termination: bool,
+    /// ENA queues, where somebody chose their number.
+    pub ena_queues: Option<u32>,
     pub attach_time: Timestamp,
     /// When the metadata service begins to tell the device index; before that it says 0.
     pub metadata_from: Timestamp,
@@ -162,6 +165,8 @@ pub struct Interface {
     pub prefixes: Vec<Ipv4Net>,
     pub ipv6_addresses: Vec<Ipv6Addr>,
     pub ipv6_prefixes: Vec<Ipv6Net>,
+    /// Elastic IPs, by the private address that has each.
+    pub public: BTreeMap<Ipv4Addr, Association>,
     pub source_dest_check: bool,
     pub tags: Tags,
     pub created: Timestamp,

@@ -9,7 +9,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 use crate::error::ApiError;
-use crate::ids::{GroupId, InstanceId, RouteTableId, SubnetId, VpcId};
+use crate::ids::{AllocationId, GroupId, InstanceId, RouteTableId, SubnetId, VpcId};
 use crate::model::{InstanceState, Tags};
 use crate::settings::Settings;
 
@@ -36,6 +36,7 @@ pub struct WorldSpec {
     pub security_groups: Vec<GroupSpec>,
     pub route_tables: Vec<RouteTableSpec>,
     pub instances: Vec<InstanceSpec>,
+    pub elastic_ips: Vec<ElasticIpSpec>,
     /// Names of queues that get what EventBridge tells of instances.
     pub queues: Vec<String>,
 }
@@ -105,6 +106,15 @@ pub struct InstanceSpec {
     pub state: Option<InstanceState>,
     #[serde(default)]
     pub security_groups: Vec<GroupId>,
+    #[serde(default)]
+    pub tags: Tags,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ElasticIpSpec {
+    pub id: Option<AllocationId>,
+    pub public_ip: Ipv4Addr,
     #[serde(default)]
     pub tags: Tags,
 }

@@ -9,10 +9,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::bucket::Buckets;
+use crate::elastic_ip::ElasticIp;
 use crate::error::{ApiError, Error, no_instance, no_interface};
 use crate::event::{Event, What};
 use crate::fault::{Effect, Fault, Faults};
-use crate::ids::{AttachmentId, EniId, GroupId, InstanceId, Namer, RouteTableId, SubnetId, VpcId};
+use crate::ids::{
+    AllocationId, AttachmentId, EniId, GroupId, InstanceId, Namer, RouteTableId, SubnetId, VpcId,
+};
 use crate::lifecycle::Due;
 use crate::model::{Group, Instance, Interface, Subnet, Vpc};
 use crate::queue::Queue;
@@ -38,6 +41,7 @@ pub struct World {
     pub(crate) route_tables: Table<RouteTableId, RouteTable>,
     pub(crate) instances: Table<InstanceId, Instance>,
     pub(crate) interfaces: Table<EniId, Interface>,
+    pub(crate) elastic_ips: Table<AllocationId, ElasticIp>,
     pub(crate) attachments: BTreeMap<AttachmentId, EniId>,
     pub(crate) tokens: Tokens,
     pub(crate) due: BTreeMap<(Timestamp, u64), Due>,
@@ -76,6 +80,7 @@ impl World {
             route_tables: Table::new(),
             instances: Table::new(),
             interfaces: Table::new(),
+            elastic_ips: Table::new(),
             attachments: BTreeMap::new(),
             tokens: Tokens::default(),
             due: BTreeMap::new(),

@@ -51,6 +51,7 @@ fn costs(source_dest_check: bool, calls_for_each: u64) {
             "{} calls in {MINUTES} quiet minutes",
             after - before
         );
+        assert_eq!(rig.calls("DescribeAddresses"), 0, "nobody asks for one");
         controller.stop().await;
     });
 }

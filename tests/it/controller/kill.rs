@@ -5,10 +5,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use eniway_api::{Asked, AttachmentId, EniId, VpcId};
+use eniway_api::{AllocationId, Asked, AssociationId, AttachmentId, EniId, VpcId};
 use eniway_ec2::{
-    Answer, Change, Ec2, Eni, Group, Instance, InstanceType, Instances, Interfaces, NewAttachment,
-    NewEni, RouteChange, RouteTable, Subnet,
+    Answer, Change, Ec2, ElasticIp, Eni, Group, Instance, InstanceType, Instances, Interfaces,
+    NewAttachment, NewEni, RouteChange, RouteTable, Subnet,
 };
 use futures::future::BoxFuture;
 use ipnet::IpNet;
@@ -73,6 +73,19 @@ impl Ec2 for Mortal {
     }
     fn unassign<'a>(&'a self, eni: &'a EniId, entries: &'a BTreeSet<IpNet>) -> Answer<'a, ()> {
         Box::pin(self.switch.step(self.door.unassign(eni, entries)))
+    }
+    fn elastic_ips<'a>(&'a self) -> Answer<'a, Vec<ElasticIp>> {
+        Ec2::elastic_ips(&self.door)
+    }
+    fn associate<'a>(
+        &'a self,
+        address: &'a AllocationId,
+        eni: &'a EniId,
+    ) -> Answer<'a, AssociationId> {
+        Box::pin(self.switch.step(Ec2::associate(&self.door, address, eni)))
+    }
+    fn disassociate<'a>(&'a self, association: &'a AssociationId) -> Answer<'a, ()> {
+        Box::pin(self.switch.step(Ec2::disassociate(&self.door, association)))
     }
     fn detach<'a>(&'a self, attachment: &'a AttachmentId, force: bool) -> Answer<'a, ()> {
         Box::pin(self.switch.step(self.door.detach(attachment, force)))

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::rig::{Rig, Running};
 
 /// Creates an interface with these tags, as somebody did long ago.
-fn create(rig: &Running, tags: &[(&str, &str)]) -> String {
+pub(super) fn create(rig: &Running, tags: &[(&str, &str)]) -> String {
     let mut request = ec2_sim::Request::new("CreateNetworkInterface")
         .with("SubnetId", super::SUBNET_B)
         .with("TagSpecification.1.ResourceType", "network-interface");

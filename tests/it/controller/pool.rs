@@ -64,7 +64,7 @@ fn made(policy: &str) -> Value {
     })
 }
 
-async fn wish(rig: &Running) {
+pub(super) async fn wish(rig: &Running) {
     let spec = json!({"nodeSelector": {"ng": "multi-eni"}, "poolRef": {"name": "web"}});
     rig.wish("slots", &spec).await;
 }

@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 
 use ec2_sim::{
-    AttachNetworkInterface, CreateNetworkInterface, EniId, Fault, GroupSpec, InstanceSpec,
-    Interface, Request, RouteTableSpec, Settings, Slot, SubnetId, SubnetSpec, VpcSpec, World,
-    WorldSpec,
+    AttachNetworkInterface, CreateNetworkInterface, ElasticIpSpec, EniId, Fault, GroupSpec,
+    InstanceSpec, Interface, Request, RouteTableSpec, Settings, Slot, SubnetId, SubnetSpec,
+    VpcSpec, World, WorldSpec,
 };
 use eniway_api::mark;
 use jiff::Timestamp;
@@ -77,7 +77,20 @@ pub(super) fn world(nodes: usize, instance_type: &str, settings: Settings) -> Wo
             gateways: [("10.99.0.0/16".parse().unwrap(), "tgw-00000001".to_owned())].into(),
         }],
         instances: instances.collect(),
+        elastic_ips: (1..=3).map(elastic_ip).collect(),
         ..WorldSpec::default()
+    }
+}
+
+/// The first two bear the tag `tier=edge`.
+fn elastic_ip(number: u8) -> ElasticIpSpec {
+    let tier = if number < 3 { "edge" } else { "core" };
+    ElasticIpSpec {
+        id: parse(ec2_sim::AllocationId::parse(&format!(
+            "eipalloc-{number:08x}"
+        ))),
+        public_ip: Ipv4Addr::new(203, 0, 113, number),
+        tags: BTreeMap::from([("tier".to_owned(), tier.to_owned())]),
     }
 }
 

@@ -19,6 +19,7 @@ use eniway_api::{
 use eniway_controller::{
     action::{Action, Look},
     desired::{Declared, Desired, Inputs, Node, Pools, Provider, desired},
+    elastic_ips::Choices,
     holders::Pod,
     memory::{Assignment, Creation, Memory},
     pace::Pace,
@@ -220,6 +221,7 @@ impl Model {
             agent: Agent::Alive,
             pods: Some(&self.pods),
             rivals: &rivals(&records, &all),
+            elastic_ips: &Choices::new(),
             cluster: &self.cluster,
             grace: GRACE,
             release_within: Duration::from_secs(600),
@@ -337,6 +339,8 @@ impl Model {
             | Action::Untag { .. }
             | Action::Assign { .. }
             | Action::Unassign { .. }
+            | Action::Associate { .. }
+            | Action::Disassociate { .. }
             | Action::Detach { .. }
             | Action::Delete { .. } => self.call(action),
         }
@@ -370,6 +374,10 @@ impl Model {
                 self.paces.entry(id.clone()).or_default().looked(begun);
             }
             Look::Catalog => self.read_all(),
+            Look::ElasticIps => {
+                let all = block_on(self.door.elastic_ips()).unwrap();
+                self.snapshot.elastic_ips.told(all, begun);
+            }
             Look::InstanceType(name) => {
                 let types = block_on(self.door.instance_types(std::slice::from_ref(name)));
                 let types = types.unwrap().into_iter().map(|t| (t.name.clone(), t));

@@ -4,8 +4,10 @@
 //! and can fail there, and then show what readers see by now.
 
 mod addresses;
+mod elastic_ips;
 mod queue;
 mod routes;
+mod words;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,16 +17,16 @@ use std::{
 };
 
 use ec2_sim::{Request, Response, Server, World};
-use eniway_api::{Asked, AttachmentId, EniId, VpcId, mark};
+use eniway_api::{AllocationId, Asked, AssociationId, AttachmentId, EniId, VpcId, mark};
 use eniway_ec2::{
-    Answer, Attachment, AttachmentState, Call, Change, Ec2, Eni, Error, Group, Instance,
-    InstanceState, InstanceType, Instances, Interfaces, NewAttachment, NewEni, Occupied,
-    RouteChange, RouteTable, Subnet,
+    Answer, Call, Change, Ec2, ElasticIp, EnaQueues, Eni, Error, Group, Instance, InstanceType,
+    Instances, Interfaces, NewAttachment, NewEni, RouteChange, RouteTable, Subnet,
 };
 use ipnet::IpNet;
 use jiff::Timestamp;
 
 pub use self::queue::QUEUE;
+use self::words::{cidrs, free_addresses, instance, interface};
 
 /// A world, wherever it lives, behind the controller's door.
 #[derive(Clone)]
@@ -183,6 +185,9 @@ impl<P: Place> Door<P> {
             Change::DeleteOnTermination(attachment, value) => request
                 .with("Attachment.AttachmentId", attachment)
                 .with("Attachment.DeleteOnTermination", value),
+            Change::EnaQueueCount(attachment, count) => request
+                .with("Attachment.AttachmentId", attachment)
+                .with("Attachment.EnaQueueCount", count),
             Change::SourceDestCheck(value) => request.with("SourceDestCheck.Value", value),
             Change::Groups(groups) => {
                 let mut request = request;
@@ -293,6 +298,9 @@ impl<P: Place> Ec2 for Door<P> {
                     cards: limits.cards.iter().copied().map(count).collect(),
                     ipv4_addresses: count(limits.ipv4_per_interface),
                     ipv6_addresses: count(limits.ipv6_per_interface),
+                    ena_queues: limits.queues.map_or(EnaQueues::Fixed, |queues| {
+                        EnaQueues::Flexible(count(queues.most))
+                    }),
                 })
                 .collect())
         })
@@ -314,6 +322,10 @@ impl<P: Place> Ec2 for Door<P> {
                 .with("InstanceId", &new.instance)
                 .with("DeviceIndex", new.device_index)
                 .with("NetworkCardIndex", new.network_card_index);
+            let request = match new.ena_queue_count {
+                Some(count) => request.with("EnaQueueCount", count),
+                None => request,
+            };
             let response = self.ask(call, request).await?;
             let missing = Error::Incomplete {
                 call,
@@ -359,6 +371,22 @@ impl<P: Place> Ec2 for Door<P> {
         Box::pin(self.unassign(eni, entries))
     }
 
+    fn elastic_ips<'a>(&'a self) -> Answer<'a, Vec<ElasticIp>> {
+        Box::pin(self.elastic_ips())
+    }
+
+    fn associate<'a>(
+        &'a self,
+        address: &'a AllocationId,
+        eni: &'a EniId,
+    ) -> Answer<'a, AssociationId> {
+        Box::pin(self.associate(address, eni))
+    }
+
+    fn disassociate<'a>(&'a self, association: &'a AssociationId) -> Answer<'a, ()> {
+        Box::pin(self.disassociate(association))
+    }
+
     fn detach<'a>(&'a self, attachment: &'a AttachmentId, force: bool) -> Answer<'a, ()> {
         Box::pin(async move {
             let call = Call::DetachNetworkInterface;
@@ -376,94 +404,4 @@ impl<P: Place> Ec2 for Door<P> {
             self.ask(call, request).await.map(drop)
         })
     }
-}
-
-fn cidrs(subnet: &ec2_sim::model::Subnet) -> Vec<IpNet> {
-    let ipv6 = subnet.pool.ipv6_cidr().map(IpNet::from);
-    [IpNet::from(subnet.pool.cidr())]
-        .into_iter()
-        .chain(ipv6)
-        .collect()
-}
-
-/// What DescribeSubnets says of one subnet.
-fn free_addresses(xml: &str, subnet: &str) -> u32 {
-    let item = xml
-        .split("<item>")
-        .find(|item| item.contains(&format!("<subnetId>{subnet}</subnetId>")));
-    let count = item
-        .and_then(|item| item.split("<availableIpAddressCount>").nth(1))
-        .and_then(|rest| rest.split('<').next());
-    count.and_then(|count| count.parse().ok()).unwrap_or(0)
-}
-
-fn instance(from: &ec2_sim::Instance) -> Instance {
-    let gone = from.state == ec2_sim::InstanceState::Terminated;
-    Instance {
-        id: from.id.as_str().into(),
-        vpc: (!gone).then(|| from.vpc.as_str().into()),
-        zone: from.zone.clone(),
-        state: match from.state {
-            ec2_sim::InstanceState::Pending => InstanceState::Pending,
-            ec2_sim::InstanceState::Running => InstanceState::Running,
-            ec2_sim::InstanceState::Stopping => InstanceState::Stopping,
-            ec2_sim::InstanceState::Stopped => InstanceState::Stopped,
-            ec2_sim::InstanceState::ShuttingDown => InstanceState::ShuttingDown,
-            ec2_sim::InstanceState::Terminated => InstanceState::Terminated,
-        },
-        instance_type: from.limits.name.to_owned(),
-        interfaces: from
-            .interfaces
-            .iter()
-            .map(|(slot, eni)| Occupied {
-                eni: eni.as_str().into(),
-                device_index: small(slot.index),
-                network_card_index: small(slot.card),
-            })
-            .collect(),
-    }
-}
-
-fn interface(from: &ec2_sim::Interface) -> Eni {
-    let mut groups: Vec<_> = from.groups.iter().map(|id| id.as_str().into()).collect();
-    groups.sort();
-    Eni {
-        id: from.id.as_str().into(),
-        subnet: from.subnet.as_str().into(),
-        zone: from.zone.clone(),
-        mac: from.mac.parse().unwrap_or_default(),
-        attachment: from.attachment.as_ref().map(|attachment| Attachment {
-            id: attachment.id.as_str().into(),
-            instance: attachment.instance.as_str().into(),
-            device_index: small(attachment.slot.index),
-            network_card_index: small(attachment.slot.card),
-            state: match attachment.state {
-                ec2_sim::AttachmentState::Attaching => AttachmentState::Attaching,
-                ec2_sim::AttachmentState::Attached => AttachmentState::Attached,
-                ec2_sim::AttachmentState::Detaching => AttachmentState::Detaching,
-            },
-            delete_on_termination: attachment.delete_on_termination,
-        }),
-        groups,
-        source_dest_check: from.source_dest_check,
-        description: from.description.clone(),
-        addresses: from
-            .addresses
-            .iter()
-            .map(|address| std::net::IpAddr::from(*address))
-            .chain(from.ipv6_addresses.iter().map(|one| (*one).into()))
-            .map(IpNet::from)
-            .collect(),
-        prefixes: from
-            .prefixes
-            .iter()
-            .map(|prefix| IpNet::from(*prefix))
-            .chain(from.ipv6_prefixes.iter().map(|one| (*one).into()))
-            .collect(),
-        tags: from.tags.clone(),
-    }
-}
-
-fn small(number: u32) -> u8 {
-    u8::try_from(number).unwrap_or(u8::MAX)
 }

@@ -54,6 +54,7 @@ impl Aws {
             .instance_id(new.instance.as_str())
             .device_index(i32::from(new.device_index))
             .network_card_index(i32::from(new.network_card_index))
+            .set_ena_queue_count(new.ena_queue_count.map(i32::from))
             .send()
             .await
             .map_err(|error| failed(call, error))?;
@@ -73,6 +74,12 @@ impl Aws {
                 NetworkInterfaceAttachmentChanges::builder()
                     .attachment_id(attachment.as_str())
                     .delete_on_termination(*value)
+                    .build(),
+            ),
+            Change::EnaQueueCount(attachment, count) => request.attachment(
+                NetworkInterfaceAttachmentChanges::builder()
+                    .attachment_id(attachment.as_str())
+                    .ena_queue_count(i32::from(*count))
                     .build(),
             ),
             Change::SourceDestCheck(value) => {

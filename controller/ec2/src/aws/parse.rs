@@ -1,13 +1,13 @@
 //! The client's types, in which everything is optional, to ours, in which little is.
 
-use aws_sdk_ec2::types;
+use aws_sdk_ec2::types::{self, FlexibleEnaQueuesSupport, NetworkCardInfo};
 use eniway_api::{EniId, MacAddress};
 use ipnet::IpNet;
 
 use super::missing;
 use crate::{
-    Attachment, AttachmentState, Call, Eni, Error, Group, Instance, InstanceState, InstanceType,
-    Occupied, Subnet,
+    Association, Attachment, AttachmentState, Call, EnaQueues, Eni, Error, Group, Instance,
+    InstanceState, InstanceType, Occupied, Subnet,
 };
 
 pub(super) fn instance(call: Call, from: &types::Instance) -> Result<Instance, Error> {
@@ -101,7 +101,17 @@ pub(super) fn eni(call: Call, from: &types::NetworkInterface) -> Result<Eni, Err
             .chain(v6_prefixes)
             .filter_map(|text| text.parse().ok())
             .collect(),
+        association: from.association().and_then(association),
         tags: from.tag_set().iter().filter_map(tag).collect(),
+    })
+}
+
+/// The interface's own association is that of its primary address.
+fn association(from: &types::NetworkInterfaceAssociation) -> Option<Association> {
+    Some(Association {
+        public_ip: from.public_ip()?.parse().ok()?,
+        allocation: from.allocation_id().map(Into::into),
+        id: from.association_id().map(Into::into),
     })
 }
 
@@ -120,6 +130,9 @@ fn attachment(from: &types::NetworkInterfaceAttachment) -> Option<Attachment> {
         network_card_index: small(from.network_card_index()),
         state,
         delete_on_termination: from.delete_on_termination().unwrap_or(false),
+        ena_queue_count: from
+            .ena_queue_count()
+            .and_then(|count| u16::try_from(count).ok()),
     })
 }
 
@@ -184,10 +197,28 @@ pub(super) fn instance_type(
         // What EC2 does not tell is no limit of ours; EC2 judges it then.
         ipv4_addresses: count(network.ipv4_addresses_per_interface()).unwrap_or(u16::MAX),
         ipv6_addresses: count(network.ipv6_addresses_per_interface()).unwrap_or(u16::MAX),
+        ena_queues: ena_queues(network),
     })
 }
 
-fn tag(from: &types::Tag) -> Option<(String, String)> {
+/// What one interface may have on the card that allows the most; EC2 judges the sum.
+fn ena_queues(network: &types::NetworkInfo) -> EnaQueues {
+    match network
+        .flexible_ena_queues_support()
+        .map(FlexibleEnaQueuesSupport::as_str)
+    {
+        Some("supported") => {
+            let cards = network.network_cards().iter();
+            let most = cards.filter_map(NetworkCardInfo::maximum_ena_queue_count_per_interface);
+            let most = most.max().and_then(|most| u16::try_from(most).ok());
+            EnaQueues::Flexible(most.unwrap_or(u16::MAX))
+        }
+        Some("unsupported") => EnaQueues::Fixed,
+        Some(_) | None => EnaQueues::Unknown,
+    }
+}
+
+pub(super) fn tag(from: &types::Tag) -> Option<(String, String)> {
     Some((
         from.key()?.to_owned(),
         from.value().unwrap_or_default().to_owned(),

@@ -13,12 +13,14 @@ use eniway_api::{AddressKind, EniId};
 use ipnet::IpNet;
 
 use super::Snapshot;
-use crate::Eni;
+use crate::{Association, Eni};
 
 /// By interface: our own changes, and when the newest read that showed it began.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lately {
     changes: BTreeMap<EniId, BTreeMap<IpNet, Change>>,
+    /// When we last changed the Elastic IP of a primary address, and what to.
+    associations: BTreeMap<EniId, (Instant, Option<Association>)>,
     reads: BTreeMap<EniId, Instant>,
 }
 
@@ -33,6 +35,11 @@ impl Lately {
     /// A read shows the interface: what it may not know yet is put right.
     pub(super) fn read(&mut self, eni: &mut Eni, begun: Instant, grace: Duration) {
         self.reads.insert(eni.id.clone(), begun);
+        match self.associations.get(&eni.id) {
+            Some((at, ours)) if begun < *at + grace => eni.association.clone_from(ours),
+            Some(_) => drop(self.associations.remove(&eni.id)),
+            None => {}
+        }
         let Some(changes) = self.changes.get_mut(&eni.id) else {
             return;
         };
@@ -47,7 +54,13 @@ impl Lately {
 
     pub(super) fn forget(&mut self, eni: &EniId) {
         self.changes.remove(eni);
+        self.associations.remove(eni);
         self.reads.remove(eni);
+    }
+
+    /// The interface has this public address now, or none.
+    pub(super) fn associated(&mut self, eni: &EniId, now: Option<Association>, at: Instant) {
+        self.associations.insert(eni.clone(), (at, now));
     }
 }
 

@@ -23,6 +23,7 @@ fn eni(id: &str) -> Eni {
         description: String::new(),
         addresses: Vec::new(),
         prefixes: Vec::new(),
+        association: None,
         tags: BTreeMap::from([(mark::TAG_ATTACHMENT.to_owned(), format!("uid-{id}"))]),
     }
 }

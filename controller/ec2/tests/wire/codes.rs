@@ -224,6 +224,15 @@ const CODES: &[(Call, &str, &str, Verdict)] = &[
         "",
         Replan,
     ),
+    (AssociateAddress, "Resource.AlreadyAssociated", "", Replan),
+    (AssociateAddress, "InvalidAllocationID.NotFound", "", Replan),
+    (AssociateAddress, "Gateway.NotAttached", "", Invalid),
+    (
+        DisassociateAddress,
+        "InvalidAssociationID.NotFound",
+        "",
+        AlreadyDone,
+    ),
     (DeleteRoute, "InvalidRoute.NotFound", "", AlreadyDone),
     (CreateRoute, "InvalidRouteTableID.NotFound", "", Invalid),
     (CreateRoute, "RouteLimitExceeded", "", Denied),
@@ -245,6 +254,7 @@ async fn refusal(ec2: &impl Ec2, call: Call) -> Error {
         instance: INSTANCE.into(),
         device_index: 1,
         network_card_index: 0,
+        ena_queue_count: None,
     };
     let ipv4 = Asked {
         secondary: 1,
@@ -263,6 +273,12 @@ async fn refusal(ec2: &impl Ec2, call: Call) -> Error {
         }
         DescribeSecurityGroups => ec2.groups(&vpc()).await.map(drop),
         DescribeSubnets => ec2.subnets(&vpc()).await.map(drop),
+        DescribeAddresses => ec2.elastic_ips().await.map(drop),
+        AssociateAddress => {
+            let address = "eipalloc-00000001".into();
+            ec2.associate(&address, &eni).await.map(drop)
+        }
+        DisassociateAddress => ec2.disassociate(&"eipassoc-00000001".into()).await,
         DescribeRouteTables => ec2.route_tables(&vpc()).await.map(drop),
         CreateRoute => ec2.route(&route(RouteDeed::Create(eni))).await,
         ReplaceRoute => ec2.route(&route(RouteDeed::Replace(eni))).await,

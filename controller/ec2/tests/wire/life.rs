@@ -105,6 +105,7 @@ async fn an_interface_lives_and_dies() {
         instance: INSTANCE.into(),
         device_index: 2,
         network_card_index: 0,
+        ena_queue_count: None,
     };
     let attachment = ec2.attach(&attachment).await.unwrap();
     for change in [

@@ -5,6 +5,7 @@
 
 mod addresses;
 mod codes;
+mod elastic_ips;
 mod example;
 mod faults;
 mod life;

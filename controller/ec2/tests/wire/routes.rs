@@ -43,6 +43,7 @@ async fn a_route_is_created_replaced_and_deleted() {
         instance: INSTANCE.into(),
         device_index: 1,
         network_card_index: 0,
+        ena_queue_count: None,
     };
     ec2.attach(&attachment).await.unwrap();
     let found = async |destination: &str| -> Option<Route> {

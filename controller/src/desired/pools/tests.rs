@@ -96,6 +96,7 @@ fn eni(word: &str) -> Eni {
         network_card_index: 0,
         state: AttachmentState::Attached,
         delete_on_termination: false,
+        ena_queue_count: None,
     });
     Eni {
         id: format!("eni-{number}").as_str().into(),
@@ -108,6 +109,7 @@ fn eni(word: &str) -> Eni {
         description: "theirs".to_owned(),
         addresses: vec![format!("10.0.0.{number}/32").parse().expect("an address")],
         prefixes: Vec::new(),
+        association: None,
         tags,
     }
 }

@@ -35,6 +35,7 @@ fn eni(entries: &str) -> Eni {
         description: String::new(),
         addresses,
         prefixes,
+        association: None,
         tags: BTreeMap::new(),
     }
 }

@@ -245,6 +245,11 @@ impl World {
             .get_mut(&after.subnet)
             .expect("an interface lies in a subnet");
         give_back(&mut subnet.pool, &removed);
+        for address in &gone.addresses {
+            if let Some(association) = after.public.remove(address) {
+                self.part(&association.allocation, now);
+            }
+        }
         self.tell(now, What::AddressesChanged(Addresses::of(&after)));
         self.interfaces.insert(now, id.clone(), after);
         Ok(id)

@@ -40,9 +40,16 @@ impl World {
             },
         };
         self.known_interface(&attach.interface, now)?;
-        self.known_instance(&attach.instance)?;
+        let instance = self.known_instance(&attach.instance)?;
+        let queues = request.value("EnaQueueCount")?;
+        if let Some(queues) = queues {
+            self.may_have_queues(instance, &attach.interface, queues)?;
+        }
         request.end_dry_run()?;
         let attachment = self.attach_interface(&attach, now)?;
+        if queues.is_some() {
+            self.set_queues(&attach.interface, queues, now);
+        }
         Ok(Xml::fragment(|xml| {
             xml.leaf("attachmentId", &attachment);
             xml.leaf("networkCardIndex", attach.slot.card);
@@ -186,6 +193,51 @@ impl World {
             ));
         }
         check_address_limits(interface, instance)
+    }
+
+    /// Whether the instance gives an interface so many ENA queues.
+    pub(super) fn may_have_queues(
+        &self,
+        instance: &Instance,
+        eni: &EniId,
+        queues: u32,
+    ) -> Result<(), ApiError> {
+        let name = instance.limits.name;
+        let Some(limits) = instance.limits.queues else {
+            return Err(invalid_combination(format!(
+                "The instance type '{name}' does not support specifying an ENA queue count."
+            )));
+        };
+        if queues == 0 || queues > limits.most {
+            return Err(invalid_value(format!(
+                "Invalid value '{queues}' for enaQueueCount. The instance type '{name}' supports 1 \
+                 to {} for a network interface.",
+                limits.most
+            )));
+        }
+        let others = instance.interfaces.values().filter(|other| *other != eni);
+        let others = others.map(|other| {
+            let interface = self.interfaces.get(other);
+            let attachment = interface.and_then(|interface| interface.attachment.as_ref());
+            attachment
+                .and_then(|attachment| attachment.ena_queues)
+                .unwrap_or(limits.default)
+        });
+        if others.sum::<u32>() + queues > limits.of_instance {
+            return Err(invalid_value(format!(
+                "The ENA queue count exceeds the limit of {} for the instance type '{name}'.",
+                limits.of_instance
+            )));
+        }
+        Ok(())
+    }
+
+    pub(super) fn set_queues(&mut self, eni: &EniId, queues: Option<u32>, now: Timestamp) {
+        self.interfaces.change(now, eni, |interface| {
+            if let Some(attachment) = &mut interface.attachment {
+                attachment.ena_queues = queues;
+            }
+        });
     }
 
     /// Begins to pull an interface; a forced pull also ends one that is stuck.

@@ -30,6 +30,18 @@ impl World {
                 }
                 Attribute::DeleteOnTermination(value)
             }
+            Wanted::EnaQueues(attachment, queues) => {
+                let tie = interface.attachment.as_ref();
+                let tie = tie.filter(|tie| tie.id == attachment);
+                let instance = tie.and_then(|tie| self.instances.get(&tie.instance));
+                let instance = instance.ok_or_else(|| no_attachment(&attachment))?;
+                if let Some(queues) = queues {
+                    self.may_have_queues(instance, &id, queues)?;
+                }
+                request.end_dry_run()?;
+                self.set_queues(&id, queues, now);
+                return Ok(Xml::fragment(|xml| xml.leaf("return", true)));
+            }
             Wanted::SourceDestCheck(value) => Attribute::SourceDestCheck(value),
             Wanted::Description(text) => Attribute::Description(text),
             Wanted::Groups(groups) => Attribute::Groups(self.check_groups(
@@ -81,13 +93,24 @@ impl World {
             ));
         }
         let attachment = request.text("Attachment.AttachmentId");
-        match (attachment, request.flag("Attachment.DeleteOnTermination")?) {
-            (None, None) => {}
-            (Some(id), Some(value)) => {
+        let value = request.flag("Attachment.DeleteOnTermination")?;
+        let queues = request.value("Attachment.EnaQueueCount")?;
+        let as_given = request.flag("Attachment.DefaultEnaQueueCount")? == Some(true);
+        match (attachment, value, queues.is_some() || as_given) {
+            (None, None, false) => {}
+            (Some(id), Some(value), false) => {
                 wanted.push(Wanted::DeleteOnTermination(AttachmentId::parse(id)?, value));
             }
-            (None, Some(_)) => return Err(missing("Attachment.AttachmentId")),
-            (Some(_), None) => return Err(missing("Attachment.DeleteOnTermination")),
+            (Some(id), None, true) => {
+                wanted.push(Wanted::EnaQueues(AttachmentId::parse(id)?, queues));
+            }
+            (Some(_), Some(_), true) => {
+                return Err(invalid_combination(
+                    "Fields for multiple attribute types specified.",
+                ));
+            }
+            (None, _, _) => return Err(missing("Attachment.AttachmentId")),
+            (Some(_), None, false) => return Err(missing("Attachment.DeleteOnTermination")),
         }
         let only = wanted.pop();
         match only {
@@ -142,4 +165,6 @@ enum Wanted {
     Description(String),
     Groups(Vec<GroupId>),
     DeleteOnTermination(AttachmentId, bool),
+    /// `None`: as many as the instance type gives.
+    EnaQueues(AttachmentId, Option<u32>),
 }

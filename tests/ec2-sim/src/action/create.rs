@@ -1,5 +1,6 @@
 //! CreateNetworkInterface and DeleteNetworkInterface.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::Ipv4Net;
@@ -214,6 +215,7 @@ impl World {
             prefixes: Vec::new(),
             ipv6_addresses: Vec::new(),
             ipv6_prefixes: Vec::new(),
+            public: BTreeMap::new(),
             source_dest_check: true,
             tags: merged(&wanted.tags),
             created: now,

@@ -253,6 +253,11 @@ fn write_type(xml: &mut Xml, limits: &InstanceType) {
             |xml, (index, most)| {
                 xml.leaf("networkCardIndex", index);
                 xml.leaf("maximumNetworkInterfaces", most);
+                if let Some(queues) = limits.queues {
+                    xml.leaf("defaultEnaQueueCountPerInterface", queues.default);
+                    xml.leaf("maximumEnaQueueCount", queues.of_instance);
+                    xml.leaf("maximumEnaQueueCountPerInterface", queues.most);
+                }
             },
         );
         xml.leaf("ipv4AddressesPerInterface", limits.ipv4_per_interface);
@@ -260,5 +265,7 @@ fn write_type(xml: &mut Xml, limits: &InstanceType) {
         xml.leaf("ipv6Supported", true);
         xml.leaf("enaSupport", "required");
         xml.leaf("efaSupported", limits.efa);
+        let flexible = limits.queues.map_or("unsupported", |_| "supported");
+        xml.leaf("flexibleEnaQueuesSupport", flexible);
     });
 }

@@ -1,5 +1,6 @@
 //! DescribeNetworkInterfaces: which interfaces, and how they are written.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use crate::error::{ApiError, no_interface};
@@ -180,6 +181,7 @@ pub(super) fn write_common(xml: &mut Xml, world: &World, interface: &Interface, 
     if let Some(primary) = interface.addresses.first() {
         xml.leaf("privateIpAddress", primary);
         xml.leaf("privateDnsName", private_dns_name(*primary));
+        write_association(xml, world, interface, *primary);
     }
     write_groups(xml, world, &interface.groups);
     xml.set(
@@ -189,6 +191,7 @@ pub(super) fn write_common(xml: &mut Xml, world: &World, interface: &Interface, 
             xml.leaf("privateIpAddress", address);
             xml.leaf("privateDnsName", private_dns_name(*address));
             xml.leaf("primary", at == 0);
+            write_association(xml, world, interface, *address);
         },
     );
     xml.set(
@@ -208,6 +211,18 @@ pub(super) fn write_common(xml: &mut Xml, world: &World, interface: &Interface, 
     }
 }
 
+/// The Elastic IP of one of its addresses.
+fn write_association(xml: &mut Xml, world: &World, interface: &Interface, address: Ipv4Addr) {
+    if let Some(association) = interface.public.get(&address) {
+        xml.node("association", |xml| {
+            xml.leaf("publicIp", association.public_ip);
+            xml.leaf("ipOwnerId", &world.account);
+            xml.leaf("allocationId", &association.allocation);
+            xml.leaf("associationId", &association.id);
+        });
+    }
+}
+
 pub(super) fn write_attachment(xml: &mut Xml, world: &World, interface: &Interface) {
     let Some(attachment) = &interface.attachment else {
         return;
@@ -221,6 +236,7 @@ pub(super) fn write_attachment(xml: &mut Xml, world: &World, interface: &Interfa
         xml.leaf("status", attachment.state);
         xml.time("attachTime", attachment.attach_time);
         xml.leaf("deleteOnTermination", attachment.delete_on_termination);
+        xml.optional("enaQueueCount", attachment.ena_queues);
     });
 }
 

@@ -3,9 +3,10 @@
 use jiff::Timestamp;
 
 use crate::error::{
-    ApiError, api, invalid_value, missing, no_group, no_instance, no_interface, no_subnet, no_vpc,
+    ApiError, api, invalid_value, missing, no_elastic_ip, no_group, no_instance, no_interface,
+    no_subnet, no_vpc,
 };
-use crate::ids::{EniId, GroupId, InstanceId, SubnetId, VpcId};
+use crate::ids::{AllocationId, EniId, GroupId, InstanceId, SubnetId, VpcId};
 use crate::model::Tags;
 use crate::request::Request;
 use crate::world::World;
@@ -23,6 +24,7 @@ enum Tagged {
     Subnet(SubnetId),
     Group(GroupId),
     Vpc(VpcId),
+    ElasticIp(AllocationId),
 }
 
 impl World {
@@ -113,6 +115,7 @@ impl World {
             Some("subnet") => Ok(Tagged::Subnet(SubnetId::parse(id)?)),
             Some("sg") => Ok(Tagged::Group(GroupId::parse(id)?)),
             Some("vpc") => Ok(Tagged::Vpc(VpcId::parse(id)?)),
+            Some("eipalloc") => Ok(Tagged::ElasticIp(AllocationId::parse(id)?)),
             _ => Err(api("InvalidID", format!("The ID '{id}' is not valid"))),
         }
     }
@@ -144,6 +147,11 @@ impl World {
                 .get(id)
                 .map(|it| &it.tags)
                 .ok_or_else(|| no_vpc(id)),
+            Tagged::ElasticIp(id) => self
+                .elastic_ips
+                .get(id)
+                .map(|it| &it.tags)
+                .ok_or_else(|| no_elastic_ip(id)),
         }
     }
 
@@ -169,6 +177,9 @@ impl World {
                 if let Some(it) = self.vpcs.get_mut(id) {
                     it.tags = tags;
                 }
+            }
+            Tagged::ElasticIp(id) => {
+                self.elastic_ips.change(now, id, |it| it.tags = tags);
             }
         }
     }

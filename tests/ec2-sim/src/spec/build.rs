@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{GroupSpec, InstanceSpec, RouteTableSpec, SpecError, SubnetSpec, VpcSpec, WorldSpec};
+use super::{
+    ElasticIpSpec, GroupSpec, InstanceSpec, RouteTableSpec, SpecError, SubnetSpec, VpcSpec,
+    WorldSpec,
+};
 use crate::action::CreateNetworkInterface;
+use crate::elastic_ip::ElasticIp;
 use crate::error::ApiError;
-use crate::ids::{GroupId, InstanceId, RouteTableId, SubnetId, VpcId};
+use crate::ids::{AllocationId, GroupId, InstanceId, RouteTableId, SubnetId, VpcId};
 use crate::instance_type::InstanceType;
 use crate::model::{Group, Instance, InstanceState, Slot, Subnet, Vpc};
 use crate::pool::Pool;
@@ -44,6 +48,9 @@ impl WorldSpec {
         }
         for instance in self.instances {
             world.add_instance(instance, now)?;
+        }
+        for elastic_ip in self.elastic_ips {
+            world.add_elastic_ip(elastic_ip, now)?;
         }
         Ok(world)
     }
@@ -210,6 +217,30 @@ impl World {
             })?;
         self.instances.insert(now, id.clone(), instance);
         self.tie(&eni, &id, Slot::PRIMARY, true, now);
+        Ok(id)
+    }
+
+    /// Allocates an Elastic IP.
+    ///
+    /// # Errors
+    /// Its id is malformed or taken.
+    pub fn add_elastic_ip(
+        &mut self,
+        spec: ElasticIpSpec,
+        now: Timestamp,
+    ) -> Result<AllocationId, SpecError> {
+        let id = check(spec.id, AllocationId::as_str, AllocationId::parse)?
+            .unwrap_or_else(|| self.namer.allocation());
+        if self.elastic_ips.get(&id).is_some() {
+            return Err(SpecError::Twice(id.to_string()));
+        }
+        let elastic_ip = ElasticIp {
+            id: id.clone(),
+            public_ip: spec.public_ip,
+            tags: spec.tags,
+            association: None,
+        };
+        self.elastic_ips.insert(now, id.clone(), elastic_ip);
         Ok(id)
     }
 

@@ -26,6 +26,9 @@ pub(crate) const MICRO: &str = "i-00000004";
 /// A pending t3.medium in zone a.
 pub(crate) const PENDING: &str = "i-00000005";
 
+/// An m6i.large in zone a: two ENA queues for each interface, six for all.
+pub(crate) const QUEUES: &str = "i-00000006";
+
 const WORLD: &str = r#"
 vpcs:
   - {id: vpc-00000001, cidr: 10.0.0.0/16, ipv6_cidr: "2001:db8:1::/56"}
@@ -48,6 +51,10 @@ instances:
   - {id: i-00000003, instance_type: p5.48xlarge, subnet: subnet-0000000a, private_ip: 10.0.1.30}
   - {id: i-00000004, instance_type: t3.micro, subnet: subnet-0000000a, private_ip: 10.0.1.40}
   - {id: i-00000005, instance_type: t3.medium, subnet: subnet-0000000a, private_ip: 10.0.1.50, state: pending}
+  - {id: i-00000006, instance_type: m6i.large, subnet: subnet-0000000a, private_ip: 10.0.1.230}
+elastic_ips:
+  - {id: eipalloc-00000001, public_ip: 203.0.113.1}
+  - {id: eipalloc-00000002, public_ip: 203.0.113.2, tags: {tier: edge}}
 "#;
 
 pub(crate) fn spec() -> WorldSpec {

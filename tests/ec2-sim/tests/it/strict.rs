@@ -2,6 +2,8 @@
 
 mod addresses;
 mod attachments;
+mod elastic_ips;
 mod interfaces;
+mod queues;
 mod requests;
 mod routes;

@@ -95,6 +95,7 @@ pub(crate) fn node(number: usize, life: usize, labelled: bool) -> Node {
     };
     let instance = instance_id(number, life);
     Node {
+        max_pods: None,
         name: node_name(number),
         uid: format!("node-{instance}"),
         version: 0,

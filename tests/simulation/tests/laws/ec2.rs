@@ -6,10 +6,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use eniway_api::{Asked, AttachmentId, EniId, VpcId, mark};
+use eniway_api::{AllocationId, Asked, AssociationId, AttachmentId, EniId, VpcId, mark};
 use eniway_ec2::{
-    Answer, Call, Change, Ec2, Eni, Error, Group, Instance, InstanceType, Instances, Interfaces,
-    NewAttachment, NewEni, RouteChange, RouteTable, Subnet,
+    Answer, Call, Change, Ec2, ElasticIp, Eni, Error, Group, Instance, InstanceType, Instances,
+    Interfaces, NewAttachment, NewEni, RouteChange, RouteTable, Subnet,
 };
 use ipnet::IpNet;
 use kube::ResourceExt as _;
@@ -258,6 +258,30 @@ impl Ec2 for Seat {
             let call = Call::unassigning(entries);
             self.judge(call, eni, false);
             self.send(call, self.door.unassign(eni, entries)).await
+        })
+    }
+
+    fn elastic_ips<'a>(&'a self) -> Answer<'a, Vec<ElasticIp>> {
+        Box::pin(self.send(Call::DescribeAddresses, self.door.elastic_ips()))
+    }
+
+    fn associate<'a>(
+        &'a self,
+        address: &'a AllocationId,
+        eni: &'a EniId,
+    ) -> Answer<'a, AssociationId> {
+        Box::pin(async move {
+            let call = Call::AssociateAddress;
+            self.judge(call, eni, false);
+            self.send(call, self.door.associate(address, eni)).await
+        })
+    }
+
+    fn disassociate<'a>(&'a self, association: &'a AssociationId) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let call = Call::DisassociateAddress;
+            self.leads(call);
+            self.send(call, self.door.disassociate(association)).await
         })
     }
 
