@@ -79,7 +79,7 @@ fn a_secondary_address_may_have_one_and_loses_it_with_itself() {
     let associate =
         format!("AssociateAddress {FIRST} NetworkInterfaceId={eni} PrivateIpAddress=10.0.1.99");
     assert_eq!(bench.say(&associate), "OK");
-    assert_eq!(seen(&mut bench, &eni).1, [eni.clone()]);
+    assert_eq!(seen(&mut bench, &eni).1, std::slice::from_ref(&eni));
     let less =
         format!("UnassignPrivateIpAddresses NetworkInterfaceId={eni} PrivateIpAddress.1=10.0.1.99");
     assert_eq!(bench.say(&less), "OK");
