@@ -8,10 +8,10 @@ use aya_ebpf::{
     maps::lpm_trie::Key,
     programs::{TcContext, XdpContext},
 };
-use eniway_abi::{Config, Direction, HEAD, counter_index};
+use eniway_abi::{Config, Direction, counter_index};
 
 use crate::{
-    events::{self, Head},
+    events,
     guard::{self, Addresses, Verdict},
     maps::{CONFIG, COPY, COUNTS, LOCAL4, LOCAL6, LONGEST_HEADER},
     packet::{Bytes, Wire},
@@ -56,7 +56,7 @@ fn tc(context: &TcContext, direction: Direction) -> i32 {
 
 /// `None` cannot happen: an array of one has its first entry.
 #[inline(always)]
-fn run(packet: &impl Head, direction: Direction) -> Option<Verdict> {
+fn run(packet: &impl Bytes, direction: Direction) -> Option<Verdict> {
     let config: &Config = CONFIG.get(0)?;
     let verdict = match direction {
         Direction::Ingress => guard::ingress(packet, &Tries, config),
@@ -159,34 +159,6 @@ impl Bytes for Xdp {
     }
 }
 
-impl Head for Xdp {
-    /// By words, then the last bytes one by one: an offset that is not a constant is pointer arithmetic
-    /// the verifier wants CAP_PERFMON for. What lies in further buffers is left out.
-    #[inline(always)]
-    fn copy_head(&self, head: &mut [u8; HEAD]) -> u8 {
-        const WORD: usize = 8;
-        let mut captured = 0;
-        let (words, _) = head.as_chunks_mut::<WORD>();
-        for word in words {
-            let Some(bytes) = self.read::<[u8; WORD]>(captured) else {
-                for byte in word {
-                    let Some(last) = self.read::<u8>(captured) else {
-                        break;
-                    };
-                    *byte = last;
-                    captured += 1;
-                }
-                break;
-            };
-            *word = bytes;
-            captured += WORD;
-        }
-        #[expect(clippy::cast_possible_truncation, reason = "at most `HEAD`")]
-        let captured = captured as u8;
-        captured
-    }
-}
-
 /// A packet in the stack's hands.
 struct Skb<'a> {
     context: &'a TcContext,
@@ -209,18 +181,6 @@ impl Bytes for Skb<'_> {
     fn is_tagged(&self) -> bool {
         // SAFETY: the context the kernel gave us.
         unsafe { (*self.context.skb.skb).vlan_present != 0 }
-    }
-}
-
-impl Head for Skb<'_> {
-    #[inline(always)]
-    fn copy_head(&self, head: &mut [u8; HEAD]) -> u8 {
-        #[expect(clippy::cast_possible_truncation, reason = "at most `HEAD`")]
-        let length = self.length().min(HEAD) as u8;
-        let skb = self.context.skb.skb.cast();
-        // SAFETY: there is room for `length` bytes.
-        let error = unsafe { bpf_skb_load_bytes(skb, 0, head.as_mut_ptr().cast(), length.into()) };
-        if error == 0 { length } else { 0 }
     }
 }
 

@@ -283,11 +283,14 @@ fn a_node_can_join_a_lab_that_runs() {
 fn the_gateway_keeps_its_address_when_nodes_go() {
     let lab = start(Config::bare(2));
     let gateway = || {
-        lab.outer()
-            .command("cat")
-            .arg("/sys/class/net/br0/address")
+        let link = lab
+            .outer()
+            .command("ip")
+            .args(["-br", "link", "show", "br0"])
             .read()
-            .unwrap()
+            .unwrap();
+        // Name, state, address.
+        link.split_whitespace().nth(2).unwrap().to_owned()
     };
     let before = gateway();
     for node in lab.nodes().to_vec() {
