@@ -115,10 +115,7 @@ fn read_by_tcpdump(capture: &Path) {
     let mut lines = text.lines();
     let mut next = || lines.next().unwrap_or_else(|| panic!("{text}"));
     let line = next();
-    assert!(
-        line.contains(&format!("> {STRANGER}.7000: UDP, length 8")),
-        "{line}"
-    );
+    assert!(line.contains(&format!("> {STRANGER}.7000:")), "{line}");
     assert!(line.starts_with(&today), "{line}");
     assert!(next().contains(&format!("IP {STRANGER}.")), "{text}");
 }
