@@ -12,9 +12,9 @@ mod member;
 mod places;
 mod readiness;
 mod release;
-#[cfg(test)]
-mod stage;
 mod tags;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -84,7 +84,7 @@ mod tests {
     use eniway_ec2::{EnaQueues, InstanceType};
 
     use super::*;
-    use crate::plan::stage::Stage;
+    use crate::plan::tests::Stage;
 
     /// An attached interface that has so many queues and is to have 4.
     fn stage(queues: EnaQueues, has: Option<u16>) -> Stage {

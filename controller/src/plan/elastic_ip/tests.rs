@@ -5,7 +5,7 @@ use eniway_api::{
 };
 use eniway_ec2::{Association, AttachmentState, ElasticIp};
 
-use crate::plan::stage::Stage;
+use crate::plan::tests::Stage;
 
 fn elastic_ip(number: &str, eni: Option<&str>) -> ElasticIp {
     ElasticIp {

@@ -5,7 +5,7 @@ use eniway_api::{NodeEniAttachmentSpec, NodeStatus, PoolPlace, mark};
 use super::marks;
 use crate::{
     memory::{Creation, Memory},
-    plan::stage::{Stage, cluster},
+    plan::tests::{Stage, cluster},
 };
 
 /// A record that holds `eni-1`: marked as its own, attached to `i-1`; EC2 was asked a moment ago.
