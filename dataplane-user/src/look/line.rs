@@ -156,7 +156,17 @@ mod tests {
             say("88cc 0207"),
             say("0800 4500"),
         ];
-        expect![].assert_eq(&said.join("\n"));
+        expect![[r#"
+            ARP who has 10.0.1.10 tell 10.0.1.1 at 0a:00:00:00:00:01
+            ARP 10.0.1.1 is at 0a:00:00:00:00:01
+            2600:1f14:0:9::9 > 2600:1f14:0:1::11: ICMPv6 type 135
+            2600:1f14:0:9::9 > 2600:1f14:0:1::11: protocol 89
+            10.0.9.9.80 > 10.0.1.11.50000: TCP
+            10.0.9.9 > 10.0.1.11: protocol 17
+            0a:00:00:00:00:01 > 02:11:22:33:44:55: ethertype 0x8100
+            0a:00:00:00:00:01 > 02:11:22:33:44:55: ethertype 0x88cc
+            0a:00:00:00:00:01 > 02:11:22:33:44:55: ethertype 0x0800"#]]
+        .assert_eq(&said.join("\n"));
         assert_eq!(summary(&[0; 5]), "no Ethernet header");
     }
 }
