@@ -1,5 +1,7 @@
 //! Tells a watcher of single packets that broke a rule, at a bounded rate; without one it reads a word.
 
+use core::ptr::{addr_of_mut, write_volatile};
+
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use eniway_abi::{Direction, Event, HEAD};
 
@@ -9,12 +11,19 @@ use crate::{
     packet::Bytes,
 };
 
+/// A packet whose beginning can be copied. The verifier takes no computed offset from those without
+/// CAP_PERFMON, so each hook has its own way.
+pub(crate) trait Head: Bytes {
+    /// Copies as much as there is to `head`, [`HEAD`] bytes of zeroes; how many bytes.
+    fn copy_head(&self, head: *mut u8) -> u8;
+}
+
 /// About a second, in nanoseconds.
 const SECOND: u64 = 1 << 30;
 
 /// Writes an event if somebody watches and the second has not had its share.
 #[inline(always)]
-pub(crate) fn tell(packet: &impl Bytes, direction: Direction, verdict: Verdict) {
+pub(crate) fn tell(packet: &impl Head, direction: Direction, verdict: Verdict) {
     let Some(watcher) = WATCHER.get(0) else {
         return;
     };
@@ -41,50 +50,24 @@ pub(crate) fn tell(packet: &impl Bytes, direction: Direction, verdict: Verdict) 
         return;
     };
     sampler.told += 1;
-    let event = entry.write(Event {
-        time: now,
-        length: u32::try_from(packet.length()).unwrap_or(u32::MAX),
-        direction: direction as u8,
-        outcome: verdict.outcome as u8,
-        reason: verdict.reason as u8,
-        captured: 0,
-        head: [0; HEAD],
-    });
-    event.captured = copy_head(packet, &mut event.head);
+    let event: *mut Event = entry.as_mut_ptr();
+    // By words: `memset` would be a function, which computes offsets.
+    for word in 0..size_of::<Event>() / 8 {
+        // SAFETY: inside the entry, which is aligned to eight bytes.
+        let place = unsafe { event.cast::<u64>().add(word) };
+        // SAFETY: as above.
+        unsafe { write_volatile(place, 0) };
+    }
+    // SAFETY: every byte is written by now, and any bytes are an event.
+    let told = unsafe { &mut *event };
+    told.time = now;
+    told.length = u32::try_from(packet.length()).unwrap_or(u32::MAX);
+    told.direction = direction as u8;
+    told.outcome = verdict.outcome as u8;
+    told.reason = verdict.reason as u8;
+    // SAFETY: a field of the entry.
+    told.captured = packet.copy_head(unsafe { addr_of_mut!((*event).head) }.cast());
     entry.submit(0);
 }
 
-/// Copies what there is, up to the end of `head`; how many bytes. Of a packet in several buffers XDP shows the
-/// first.
-///
-/// By words, then the last bytes one by one: an offset that is not a constant is pointer arithmetic the
-/// verifier wants CAP_PERFMON for.
-#[inline(always)]
-fn copy_head(packet: &impl Bytes, head: &mut [u8; HEAD]) -> u8 {
-    const WORD: usize = 8;
-    let mut captured = 0;
-    let (words, _) = head.as_chunks_mut::<WORD>();
-    for word in words {
-        if let Some(bytes) = packet.read::<[u8; WORD]>(captured) {
-            *word = bytes;
-            captured += WORD;
-            continue;
-        }
-        // No packet ends in its first word. Said aloud, it spares the verifier a byte at offset 0, whose
-        // test LLVM writes in a way that proves nothing to it.
-        if captured == 0 {
-            break;
-        }
-        for byte in word {
-            let Some(last) = packet.read::<u8>(captured) else {
-                break;
-            };
-            *byte = last;
-            captured += 1;
-        }
-        break;
-    }
-    #[expect(clippy::cast_possible_truncation, reason = "at most `HEAD`")]
-    let captured = captured as u8;
-    captured
-}
+const _: () = assert!(HEAD == 64 && size_of::<Event>().is_multiple_of(8));

@@ -1,6 +1,6 @@
 //! Reads packets in the kernel, asks the guard, counts, and answers in the hook's own words.
 
-use core::ptr::read_volatile;
+use core::ptr::{read_volatile, write_volatile};
 
 use aya_ebpf::{
     bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action},
@@ -8,10 +8,10 @@ use aya_ebpf::{
     maps::lpm_trie::Key,
     programs::{TcContext, XdpContext},
 };
-use eniway_abi::{Config, Direction, counter_index};
+use eniway_abi::{Config, Direction, HEAD, counter_index};
 
 use crate::{
-    events,
+    events::{self, Head},
     guard::{self, Addresses, Verdict},
     maps::{CONFIG, COPY, COUNTS, LOCAL4, LOCAL6, LONGEST_HEADER},
     packet::{Bytes, Wire},
@@ -56,7 +56,7 @@ fn tc(context: &TcContext, direction: Direction) -> i32 {
 
 /// `None` cannot happen: an array of one has its first entry.
 #[inline(always)]
-fn run(packet: &impl Bytes, direction: Direction) -> Option<Verdict> {
+fn run(packet: &impl Head, direction: Direction) -> Option<Verdict> {
     let config: &Config = CONFIG.get(0)?;
     let verdict = match direction {
         Direction::Ingress => guard::ingress(packet, &Tries, config),
@@ -159,6 +159,48 @@ impl Bytes for Xdp {
     }
 }
 
+impl Head for Xdp {
+    /// What lies in the first buffer, without the last byte of an odd number. Word by word and volatile:
+    /// `memcpy` would be a function, which computes offsets.
+    #[inline(always)]
+    fn copy_head(&self, head: *mut u8) -> u8 {
+        macro_rules! word {
+            ($kind:ty, $at:expr) => {
+                match self.read::<[u8; size_of::<$kind>()]>($at) {
+                    Some(bytes) => {
+                        // SAFETY: `$at` and what follows lie inside `HEAD`.
+                        let place = unsafe { head.add($at) }.cast::<$kind>();
+                        // SAFETY: as above, and aligned, for all of it is aligned to eight bytes.
+                        unsafe { write_volatile(place, <$kind>::from_ne_bytes(bytes)) };
+                        true
+                    }
+                    None => false,
+                }
+            };
+        }
+        macro_rules! words {
+            ($($at:literal)*) => { $(
+                if !word!(u64, $at) {
+                    return if !word!(u32, $at) {
+                        if word!(u16, $at) { $at + 2 } else { $at }
+                    } else if word!(u16, $at + 4) {
+                        $at + 6
+                    } else {
+                        $at + 4
+                    };
+                }
+            )* };
+        }
+        const { assert!(HEAD == 64) };
+        // Every frame has its first word.
+        if !word!(u64, 0) {
+            return 0;
+        }
+        words!(8 16 24 32 40 48 56);
+        64
+    }
+}
+
 /// A packet in the stack's hands.
 struct Skb<'a> {
     context: &'a TcContext,
@@ -181,6 +223,21 @@ impl Bytes for Skb<'_> {
     fn is_tagged(&self) -> bool {
         // SAFETY: the context the kernel gave us.
         unsafe { (*self.context.skb.skb).vlan_present != 0 }
+    }
+}
+
+impl Head for Skb<'_> {
+    #[inline(always)]
+    fn copy_head(&self, head: *mut u8) -> u8 {
+        // From 1 to `HEAD`, in the way that the verifier sees it.
+        #[expect(clippy::cast_possible_truncation, reason = "at most `HEAD`")]
+        let length = ((self.length().min(HEAD) - 1) as u32 & 63) + 1;
+        let skb = self.context.skb.skb.cast();
+        // SAFETY: there is room for `length` bytes.
+        let error = unsafe { bpf_skb_load_bytes(skb, 0, head.cast(), length) };
+        #[expect(clippy::cast_possible_truncation, reason = "at most `HEAD`")]
+        let length = length as u8;
+        if error == 0 { length } else { 0 }
     }
 }
 
