@@ -76,6 +76,7 @@ impl Controller {
         kubernetes: Arc<dyn Kubernetes>,
         ec2: Box<dyn Ec2>,
         metrics: Metrics,
+        leadership: Arc<watch::Sender<Leadership>>,
         notices: mpsc::Sender<Notice>,
     ) -> Self {
         Self {
@@ -87,7 +88,7 @@ impl Controller {
             kubernetes,
             ec2,
             metrics,
-            leadership: Arc::new(watch::Sender::new(Leadership::default())),
+            leadership,
             other_controller: AtomicBool::new(false),
             peer_known: AtomicBool::new(false),
             looks: Looks::new(),

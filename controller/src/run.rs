@@ -6,7 +6,10 @@ mod tasks;
 use std::{sync::Arc, time::Duration};
 
 use eniway_ec2::{Ec2, Paced, Throttle, queue::Queue};
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -74,13 +77,24 @@ pub async fn run_listening(
     let observer = Box::new(move |call, verdict, took, waited| {
         observed.ec2(call, verdict, took, waited);
     });
+    let leadership = Arc::new(watch::Sender::new(Leadership::default()));
+    let right = {
+        let leadership = Arc::clone(&leadership);
+        // Only leadership counts: what was begun before another controller woke is finished.
+        Box::new(move || {
+            leadership
+                .borrow()
+                .may_act(tokio::time::Instant::now().into_std())
+        })
+    };
     let (sender, notices) = mpsc::channel(1024);
     let controller = Arc::new(Controller::new(
         config,
         cluster,
         kubernetes,
-        Box::new(Paced::new(ec2, throttle, observer)),
+        Box::new(Paced::new(ec2, throttle, right, observer)),
         metrics,
+        leadership,
         sender,
     ));
     spawn(&controller, &mut background, notices);

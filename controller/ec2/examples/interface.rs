@@ -32,7 +32,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         // Nobody reads it: no reason to stop.
         let _ = writeln!(io::stderr(), "{call}: {refused:?} after {took:?}");
     });
-    let ec2 = Paced::new(aws, Throttle::share(0.2), told);
+    let ec2 = Paced::new(aws, Throttle::share(0.2), Box::new(|| true), told);
     let eni = live(&ec2, instance, subnet, group).await?;
     writeln!(
         io::stdout(),

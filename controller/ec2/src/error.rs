@@ -34,6 +34,9 @@ pub enum Error {
     /// The answer lacks what EC2 promises.
     #[error("{call}: the answer has no {missing}")]
     Incomplete { call: Call, missing: &'static str },
+    /// Its caller lost the right to change anything while the call waited for a token. It was not made.
+    #[error("{call}: not made, for another may act by now")]
+    Withheld { call: Call },
 }
 
 /// What a failed call means.
@@ -64,7 +67,8 @@ impl Error {
             | Self::Garbled { call, .. }
             | Self::Unreachable { call, .. }
             | Self::TimedOut { call, .. }
-            | Self::Incomplete { call, .. } => *call,
+            | Self::Incomplete { call, .. }
+            | Self::Withheld { call } => *call,
         }
     }
 
@@ -76,7 +80,8 @@ impl Error {
             Self::Garbled { .. }
             | Self::Unreachable { .. }
             | Self::TimedOut { .. }
-            | Self::Incomplete { .. } => None,
+            | Self::Incomplete { .. }
+            | Self::Withheld { .. } => None,
         }
     }
 
@@ -93,7 +98,8 @@ impl Error {
             Self::Garbled { .. }
             | Self::Unreachable { .. }
             | Self::TimedOut { .. }
-            | Self::Incomplete { .. } => Verdict::Transient,
+            | Self::Incomplete { .. }
+            | Self::Withheld { .. } => Verdict::Transient,
         }
     }
 }

@@ -27,7 +27,7 @@ pub use crate::{
         Association, Attachment, AttachmentState, Change, ElasticIp, EnaQueues, Eni, Group,
         Instance, InstanceState, InstanceType, NewAttachment, NewEni, Occupied, Subnet,
     },
-    paced::{Observer, Paced},
+    paced::{Observer, Paced, Right},
     routes::{Route, RouteChange, RouteDeed, RouteTable, RouteTarget},
     snapshot::Snapshot,
     throttle::Throttle,

@@ -26,19 +26,24 @@ const READ_ATTEMPTS: u32 = 3;
 /// Told of every call: action, verdict (`None`: success), seconds of the call, seconds of waiting.
 pub type Observer = Box<dyn Fn(Call, Option<Verdict>, Duration, Duration) + Send + Sync>;
 
+/// Whether the caller may still change anything; asked when a call has its token.
+pub type Right = Box<dyn Fn() -> bool + Send + Sync>;
+
 /// Any [`Ec2`], paced.
 pub struct Paced<E> {
     inner: E,
     throttle: Mutex<Throttle>,
+    right: Right,
     observer: Observer,
 }
 
-impl<E: Ec2> Paced<E> {
+impl<E> Paced<E> {
     /// Puts manners before `inner`.
-    pub fn new(inner: E, throttle: Throttle, observer: Observer) -> Self {
+    pub fn new(inner: E, throttle: Throttle, right: Right, observer: Observer) -> Self {
         Self {
             inner,
             throttle: Mutex::new(throttle),
+            right,
             observer,
         }
     }
@@ -57,6 +62,11 @@ impl<E: Ec2> Paced<E> {
         if !waiting.is_zero() {
             debug!(%call, ?waiting, "Waiting for a token");
             tokio::time::sleep(waiting).await;
+            // A token can take longer than a lease.
+            if call.mutates() && !(self.right)() {
+                warn!(%call, ?waiting, "Another may act by now");
+                return Err(Error::Withheld { call });
+            }
         }
         let begun = now();
         let span = debug_span!(
@@ -93,7 +103,9 @@ impl<E: Ec2> Paced<E> {
         }
         result
     }
+}
 
+impl<E: Ec2> Paced<E> {
     async fn read<'a, T>(
         &'a self,
         call: Call,
@@ -217,5 +229,41 @@ impl<E: Ec2> Ec2 for Paced<E> {
     fn route<'a>(&'a self, change: &'a RouteChange) -> Answer<'a, ()> {
         let answer = self.inner.route(change);
         Box::pin(self.once(change.call(), MUTATION_DEADLINE, answer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    /// How many of so many attaches at once, whose tokens come one by one, are made by one who may act
+    /// for so long.
+    async fn made(calls: u32, right_for: Duration) -> u32 {
+        let end = now() + right_for;
+        let right = Box::new(move || now() < end);
+        let paced = Paced::new((), Throttle::share(1.0), right, Box::new(|_, _, _, _| ()));
+        let made = AtomicU32::new(0);
+        let attach = || {
+            let answer = Box::pin(async {
+                made.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            });
+            paced.once(Call::AttachNetworkInterface, MUTATION_DEADLINE, answer)
+        };
+        let results = futures::future::join_all((0..calls).map(|_| attach())).await;
+        let withheld = results.iter().filter(|one| one.is_err()).count();
+        let made = made.load(Ordering::Relaxed);
+        assert_eq!(withheld, (calls - made) as usize);
+        made
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_got_its_token_too_late_is_not_made() {
+        // The bucket holds 50 and gains 5 a second.
+        assert_eq!(made(100, Duration::from_secs(60)).await, 100);
+        let made = made(100, Duration::from_secs(4)).await;
+        assert!((50..=70).contains(&made), "{made}");
     }
 }

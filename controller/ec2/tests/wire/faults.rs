@@ -40,6 +40,7 @@ async fn silence_ends_with_the_deadline() {
     let paced = Paced::new(
         wire.ec2.clone(),
         Throttle::none(),
+        Box::new(|| true),
         Box::new(|_, _, _, _| ()),
     );
     let error = paced.create(&new_eni("uid-1")).await.unwrap_err();
