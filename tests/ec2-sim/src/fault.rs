@@ -1,9 +1,11 @@
 //! Decides which call goes wrong, and how.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::request::Request;
 use crate::settings::milliseconds;
 
 /// A rule that spoils calls.
@@ -15,6 +17,9 @@ use crate::settings::milliseconds;
 pub struct Fault {
     /// Name of an EC2 action, or `*`.
     pub action: String,
+    /// Only of calls that have these parameters, such as an `InstanceId`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub with: BTreeMap<String, String>,
     #[serde(default)]
     pub skip: u64,
     #[serde(default)]
@@ -63,10 +68,23 @@ impl Fault {
     pub fn always(action: &str, effect: Effect) -> Self {
         Self {
             action: action.to_owned(),
+            with: BTreeMap::new(),
             skip: 0,
             times: None,
             effect,
         }
+    }
+
+    /// Only of calls with this parameter.
+    #[must_use]
+    pub fn with(mut self, parameter: &str, value: &str) -> Self {
+        self.with.insert(parameter.to_owned(), value.to_owned());
+        self
+    }
+
+    fn fits(&self, request: &Request) -> bool {
+        let has = |(name, value): (&String, &String)| request.text(name) == Some(value);
+        (self.action == request.action() || self.action == "*") && self.with.iter().all(has)
     }
 
     #[must_use]
@@ -105,14 +123,10 @@ impl Faults {
         &self.rules
     }
 
-    /// What happens to this call of `action`; counts it.
-    pub(crate) fn strike(&mut self, action: &str) -> Option<Effect> {
+    /// What happens to this call; counts it.
+    pub(crate) fn strike(&mut self, request: &Request) -> Option<Effect> {
         let mut effect = None;
-        for rule in self
-            .rules
-            .iter_mut()
-            .filter(|rule| rule.action == action || rule.action == "*")
-        {
+        for rule in self.rules.iter_mut().filter(|rule| rule.fits(request)) {
             if rule.skip > 0 {
                 rule.skip -= 1;
                 continue;

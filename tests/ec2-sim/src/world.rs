@@ -107,7 +107,7 @@ impl World {
     pub fn serve(&mut self, request: &Request, now: Timestamp) -> Reply {
         self.advance(now);
         let request_id = self.namer.request();
-        let fault = self.faults.strike(request.action());
+        let fault = self.faults.strike(request);
         let mut delay = self.settings.latency_ms;
         if let Some(Effect::Delay { ms }) = &fault {
             delay += *ms;
@@ -267,7 +267,7 @@ impl World {
         work: impl FnOnce(&mut Self) -> Result<T, ApiError>,
     ) -> (Duration, Result<T, Error>) {
         self.advance(now);
-        let fault = self.faults.strike(action);
+        let fault = self.faults.strike(&Request::new(action));
         let mut delay = self.settings.latency_ms;
         if let Some(Effect::Delay { ms }) = &fault {
             delay += *ms;

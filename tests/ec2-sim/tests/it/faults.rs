@@ -37,6 +37,14 @@ fn a_fault_strikes_the_calls_it_is_meant_for() {
             Fault::always("DeleteNetworkInterface", refusal()),
             ["OK", "OK", "OK"],
         ),
+        (
+            Fault::next("*", 2, refusal()).with("SubnetId", "subnet-0000000a"),
+            [struck, struck, "OK"],
+        ),
+        (
+            Fault::always("*", refusal()).with("SubnetId", "subnet-0000000b"),
+            ["OK", "OK", "OK"],
+        ),
     ] {
         let mut bench = Bench::instant();
         bench.world.add_fault(fault.clone());
