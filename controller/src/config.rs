@@ -131,6 +131,8 @@ pub struct Timing {
     pub release: Duration,
     /// How long a look waits for others to share its read.
     pub gather: Duration,
+    /// Between two shared reads, when many follow each other.
+    pub spacing: Duration,
     /// The lease of the leader, for how long it acts without renewing it, and when it renews.
     pub lease: Duration,
     pub acting: Duration,
@@ -150,6 +152,7 @@ impl Default for Timing {
             grace: Duration::from_secs(60),
             release: Duration::from_secs(600),
             gather: Duration::from_millis(100),
+            spacing: Duration::from_secs(2),
             lease: Duration::from_secs(30),
             acting: Duration::from_secs(20),
             renewal: Duration::from_secs(5),

@@ -23,8 +23,10 @@ use crate::{
     rivals::rivals,
 };
 
-/// How many nodes are worked on at once.
-pub(crate) const PARALLEL: usize = 64;
+/// How many nodes are worked on at once. Most of them wait for tokens; with fewer, those whose next call
+/// has tokens would wait for those whose call has none (500 nodes of two interfaces were cleaned up in 437 s
+/// with 64 at once, and in 241 s, EC2's own bound, with 512).
+pub(crate) const PARALLEL: usize = 512;
 /// More rounds than any node needs in a row; a loop beyond that yields to others.
 const ROUNDS: usize = 32;
 /// An agent that has not renewed its lease for so long is silent.

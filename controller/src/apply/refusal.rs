@@ -12,6 +12,9 @@ use crate::{
     pace::Pace,
 };
 
+/// After so many refusals in a row the whole read of each minute shows what there is to see.
+const LOOKS: u32 = 3;
+
 impl Controller {
     /// Draws the conclusions from a refusal, for this record alone.
     pub(super) fn refused(&self, action: &Action, on: &Target, error: &Ec2Error) -> Outcome {
@@ -26,7 +29,8 @@ impl Controller {
             self.tell(action, on, Some(error));
             return Outcome::Done;
         }
-        if verdict == Verdict::Replan {
+        let makes = matches!(action, Action::Create { .. });
+        if verdict == Verdict::Replan && (makes || self.failures(&on.uid) < LOOKS) {
             // The world is not as we thought: have it looked at before the next try.
             self.look_again(action, on, error);
         }
@@ -50,6 +54,11 @@ impl Controller {
         warn!(%action, node = on.node, error = %Chain(error), ?verdict, "Action failed");
         self.tell(action, on, Some(error));
         Outcome::Held
+    }
+
+    /// How often in a row EC2 has refused something of the record.
+    fn failures(&self, uid: &str) -> u32 {
+        self.memories().get(uid).map_or(0, |memory| memory.failures)
     }
 
     fn look_again(&self, action: &Action, on: &Target, error: &Ec2Error) {

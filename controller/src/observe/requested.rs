@@ -18,7 +18,8 @@ impl Controller {
     /// Answers looks, many at a time. Never ends.
     pub(crate) async fn look_on_request(&self) {
         loop {
-            let looks = self.looks.gather(self.config.timing.gather).await;
+            let timing = &self.config.timing;
+            let looks = self.looks.gather(timing.gather, timing.spacing).await;
             if !self.may_decide() {
                 continue;
             }
