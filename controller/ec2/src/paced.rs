@@ -8,6 +8,7 @@ use std::{
 
 use eniway_api::{AllocationId, Asked, AssociationId, AttachmentId, EniId, VpcId};
 use ipnet::IpNet;
+use tokio::sync::Semaphore;
 use tracing::{Instrument as _, debug, debug_span, field::Empty, info, warn};
 
 use crate::{
@@ -22,6 +23,8 @@ pub const MUTATION_DEADLINE: Duration = Duration::from_secs(5);
 const READ_DEADLINE: Duration = Duration::from_secs(15);
 /// How often a read is tried before its failure is reported.
 const READ_ATTEMPTS: u32 = 3;
+/// Calls under way at once: more than EC2's buckets let through, and few enough to need little memory.
+const UNDER_WAY: usize = 64;
 
 /// Told of every call: action, verdict (`None`: success), seconds of the call, seconds of waiting.
 pub type Observer = Box<dyn Fn(Call, Option<Verdict>, Duration, Duration) + Send + Sync>;
@@ -33,6 +36,7 @@ pub type Right = Box<dyn Fn() -> bool + Send + Sync>;
 pub struct Paced<E> {
     inner: E,
     throttle: Mutex<Throttle>,
+    slots: Semaphore,
     right: Right,
     observer: Observer,
 }
@@ -43,6 +47,7 @@ impl<E> Paced<E> {
         Self {
             inner,
             throttle: Mutex::new(throttle),
+            slots: Semaphore::new(UNDER_WAY),
             right,
             observer,
         }
@@ -58,17 +63,21 @@ impl<E> Paced<E> {
         deadline: Duration,
         answer: Answer<'_, T>,
     ) -> Result<T, Error> {
-        let waiting = self.throttle().take(call, now());
+        let asked = now();
+        let waiting = self.throttle().take(call, asked);
         if !waiting.is_zero() {
             debug!(%call, ?waiting, "Waiting for a token");
             tokio::time::sleep(waiting).await;
-            // A token can take longer than a lease.
-            if call.mutates() && !(self.right)() {
-                warn!(%call, ?waiting, "Another may act by now");
-                return Err(Error::Withheld { call });
-            }
         }
+        // Nobody closes it.
+        let _slot = self.slots.acquire().await;
         let begun = now();
+        let waiting = begun - asked;
+        // A token can take longer than a lease.
+        if call.mutates() && !(self.right)() {
+            warn!(%call, ?waiting, "Another may act by now");
+            return Err(Error::Withheld { call });
+        }
         let span = debug_span!(
             "ec2",
             otel.name = %call,
@@ -226,6 +235,7 @@ impl<E: Ec2> Ec2 for Paced<E> {
         let answer = self.inner.delete(eni);
         Box::pin(self.once(Call::DeleteNetworkInterface, MUTATION_DEADLINE, answer))
     }
+
     fn route<'a>(&'a self, change: &'a RouteChange) -> Answer<'a, ()> {
         let answer = self.inner.route(change);
         Box::pin(self.once(change.call(), MUTATION_DEADLINE, answer))

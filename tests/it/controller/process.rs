@@ -38,6 +38,7 @@ pub(super) fn config() -> Config {
         catalog_on_request: Duration::from_millis(500),
         grace: Duration::from_secs(2),
         gather: Duration::from_millis(20),
+        spacing: Duration::from_millis(100),
         release: Duration::from_secs(600),
         status: Duration::from_millis(100),
         peer: Duration::from_secs(1),
