@@ -34,6 +34,11 @@ impl Course {
         }
     }
 
+    /// What is attached and let go while controllers are killed.
+    pub(crate) const fn of_kills() -> Self {
+        Self::new(3, 2)
+    }
+
     /// In the order of the tables.
     pub(crate) fn all(quick: bool) -> Vec<Self> {
         let small = vec![Self::new(1, 1), Self::new(1, 2), Self::new(10, 2)];
@@ -51,6 +56,8 @@ impl Course {
                 ..hundred
             },
             Self::new(500, 2),
+            Self::new(1_000, 2),
+            Self::new(5_000, 2),
             Self {
                 source_dest_check: false,
                 ..unwatched.clone()

@@ -62,6 +62,12 @@ impl Ec2 {
             .with_world(|world, _| Calls::of(world.counters()))
     }
 
+    /// How many interfaces there are, primary ones among them.
+    pub(crate) fn interfaces(&self) -> usize {
+        self.server
+            .with_world(|world, _| world.interfaces().count())
+    }
+
     /// The present, to tell later what came after it.
     pub(crate) fn mark(&self) -> Mark {
         self.server.with_world(|world, _| Mark {
@@ -116,8 +122,8 @@ fn world(course: &Course) -> Result<WorldSpec> {
             id: Some(SubnetId::parse(id)?),
             vpc: None,
             zone: ZONE.to_owned(),
-            // 4,091 addresses.
-            cidr: format!("10.0.{}.0/20", number * 16).parse()?,
+            // 8,187 addresses.
+            cidr: format!("10.0.{}.0/19", number * 32).parse()?,
             ipv6_cidr: None,
             tags: BTreeMap::new(),
         })

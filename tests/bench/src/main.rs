@@ -13,8 +13,10 @@
 mod calls;
 mod course;
 mod ec2;
+mod kills;
 mod kubernetes;
 mod measure;
+mod metrics;
 mod peer;
 mod program;
 mod table;
@@ -40,6 +42,9 @@ struct Flags {
     /// Only this number of nodes.
     #[arg(long)]
     nodes: Option<usize>,
+    /// Nothing but controllers that are killed, so many times.
+    #[arg(long)]
+    kills: Option<u32>,
 }
 
 fn main() -> ExitCode {
@@ -53,6 +58,10 @@ fn main() -> ExitCode {
 }
 
 fn run(flags: &Flags) -> anyhow::Result<()> {
+    if let Some(runs) = flags.kills {
+        print!("{}", kills::run(runs, &flags.controller)?);
+        return Ok(());
+    }
     let mut results = Vec::new();
     let courses = Course::all(flags.quick).into_iter();
     for course in courses.filter(|course| flags.nodes.is_none_or(|nodes| course.nodes == nodes)) {

@@ -16,6 +16,7 @@ use crate::calls::Calls;
 use crate::course::Course;
 use crate::ec2::{Ec2, Mark};
 use crate::kubernetes::{add_node, furnish, node_name, remove_label, unwish, wish};
+use crate::metrics::{self, Reconciles};
 use crate::program::{Memory, Program, apply_definitions};
 use crate::watch::{Event, Watch};
 
@@ -38,6 +39,10 @@ pub(crate) struct Lap {
 pub(crate) struct Outcome {
     pub(crate) course: Course,
     pub(crate) attached: Lap,
+    /// Of the API server's objects, meanwhile.
+    pub(crate) writes: f64,
+    /// Of a node, meanwhile; with the calls that were made for it.
+    pub(crate) reconciles: Reconciles,
     /// Calls in the minute after that.
     pub(crate) quiet: Option<Calls>,
     pub(crate) memory: Memory,
@@ -81,7 +86,10 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn all(&self, program: &Program) -> Result<Outcome> {
+        let (writes, reconciles) = (metrics::writes(self.lab)?, program.reconciles()?);
         let attached = self.attach()?;
+        let writes = metrics::writes(self.lab)? - writes;
+        let reconciles = program.reconciles()?.since(&reconciles);
         let quiet = self.course.quiet.then(|| {
             let mark = self.ec2.mark();
             eprintln!(
@@ -94,6 +102,8 @@ impl Run<'_> {
         Ok(Outcome {
             course: self.course.clone(),
             attached,
+            writes,
+            reconciles,
             quiet,
             memory: program.memory()?,
             changes: self.course.changes.then(|| self.change()).transpose()?,

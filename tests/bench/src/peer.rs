@@ -66,3 +66,7 @@ pub(crate) const DELETE_ALL: Change = Change {
     seconds: 48.0,
     calls: 1574,
 };
+
+/// It was killed so many times while it attached or let go, and so many of them left interfaces that nobody owns.
+pub(crate) const KILLED: u32 = 16;
+pub(crate) const LEAKED: u32 = 8;

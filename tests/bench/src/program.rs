@@ -11,9 +11,12 @@ use lab::{Lab, wait};
 
 use crate::course::Course;
 use crate::ec2::{Ec2, REGION};
+use crate::metrics::Reconciles;
 
 /// From its start to its first whole read of EC2.
 const READY: Duration = Duration::from_secs(60);
+/// Its first whole read ends with them.
+const LAST_READ: &str = "DescribeSecurityGroups";
 /// Where it keeps its lease.
 pub(crate) const NAMESPACE: &str = "eniway-system";
 
@@ -22,6 +25,7 @@ pub(crate) const NAMESPACE: &str = "eniway-system";
 pub(crate) struct Program {
     child: Child,
     log: PathBuf,
+    metrics: String,
 }
 
 /// Resident memory, in KiB.
@@ -36,10 +40,11 @@ impl Program {
     pub(crate) fn start(path: &Path, course: &Course, lab: &Lab, ec2: &Ec2) -> Result<Self> {
         let log = lab.log_file("controller");
         let output = File::create(&log).with_context(|| format!("create {}", log.display()))?;
+        let metrics = free_address()?;
         let mut command = Command::new(path);
         command
             .args(["run", "--cluster-name", "bench", "--region", REGION])
-            .args(["--metrics-address", &free_address()?])
+            .args(["--metrics-address", &metrics])
             .args(["--namespace", NAMESPACE])
             .args(["--ec2-endpoint", &ec2.url()])
             .arg("--kubeconfig")
@@ -53,16 +58,20 @@ impl Program {
         if !course.buckets {
             command.arg("--no-throttle");
         }
+        let before = ec2.calls().action(LAST_READ);
         let child = command
             .spawn()
             .with_context(|| format!("start {}", path.display()))?;
-        let mut program = Self { child, log };
-        program.wait_until_ready(ec2)?;
+        let mut program = Self {
+            child,
+            log,
+            metrics,
+        };
+        program.wait_until_ready(ec2, before)?;
         Ok(program)
     }
 
-    /// Its first whole read ends with the security groups.
-    fn wait_until_ready(&mut self, ec2: &Ec2) -> Result<()> {
+    fn wait_until_ready(&mut self, ec2: &Ec2, before: u64) -> Result<()> {
         wait::until("the controller has read EC2", READY, || {
             if let Ok(Some(status)) = self.child.try_wait() {
                 return Ok(Err(anyhow!(
@@ -70,10 +79,10 @@ impl Program {
                     self.said()
                 )));
             }
-            match ec2.calls().action("DescribeSecurityGroups") {
-                0 => Err(self.said()),
-                _ => Ok(Ok(())),
+            if ec2.calls().action(LAST_READ) == before {
+                return Err(self.said());
             }
+            Ok(Ok(()))
         })?
     }
 
@@ -82,6 +91,10 @@ impl Program {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         let from = text.lines().count().saturating_sub(20);
         text.lines().skip(from).collect::<Vec<_>>().join("\n")
+    }
+
+    pub(crate) fn reconciles(&self) -> Result<Reconciles> {
+        Reconciles::ask(&self.metrics)
     }
 
     pub(crate) fn memory(&self) -> Result<Memory> {

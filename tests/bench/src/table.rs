@@ -1,6 +1,7 @@
 //! The outcomes as Markdown, beside the peer's figures.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use crate::measure::{Lap, Outcome};
 use crate::peer::{self, Change};
@@ -9,8 +10,9 @@ use crate::peer::{self, Change};
 pub(crate) fn all(outcomes: &[Outcome]) -> String {
     let mut text = String::from(
         "| nodes × subnets | attached in EC2, s | status says so, s | × peer | calls | per interface | × peer \
+         | writes to the API server per interface | reconcile p50, p99, ms \
          | quiet minute: changing + reading | × peer | RSS, peak, MiB | × peer |\n\
-         |---|---|---|---|---|---|---|---|---|---|---|\n",
+         |---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for outcome in outcomes {
         text.push_str(&row(outcome));
@@ -45,6 +47,8 @@ fn row(outcome: &Outcome) -> String {
     let Outcome {
         course,
         attached,
+        writes,
+        reconciles,
         quiet,
         memory,
         changes: _,
@@ -65,12 +69,15 @@ fn row(outcome: &Outcome) -> String {
         let _ = write!(name, " ({} refused)", attached.calls.refused());
     }
     format!(
-        "| {name} | {:.2} | {:.2} | {} | {calls} | {:.2} | {} | {quiet} | {quiet_ratio} | {:.0}, {:.0} | {} |\n",
+        "| {name} | {:.2} | {:.2} | {} | {calls} | {:.2} | {} | {:.2} | {}, {} | {quiet} | {quiet_ratio} | {:.0}, {:.0} | {} |\n",
         attached.in_ec2.as_secs_f64(),
         attached.told.as_secs_f64(),
         times(peer.map(|peer| (attached.told.as_secs_f64(), peer.seconds))),
         to_float(attached.calls.mutating()) / to_float(course.interfaces() as u64),
         times(peer.map(|peer| (to_float(calls), to_float(peer.calls)))),
+        writes / to_float(course.interfaces() as u64),
+        milliseconds(reconciles.quantile(0.5)),
+        milliseconds(reconciles.quantile(0.99)),
         mib(memory.now),
         mib(memory.highest),
         times(peer.map(|peer| (mib(memory.now), to_float(peer.rss_mib)))),
@@ -98,6 +105,15 @@ fn change_row(name: &str, lap: &Lap, peer: &Change) -> String {
         lap.calls,
         times(Some((to_float(calls), to_float(peer.calls)))),
     )
+}
+
+/// The bound of a histogram's bucket.
+fn milliseconds(bound: Option<Duration>) -> String {
+    match bound {
+        None => "-".to_owned(),
+        Some(Duration::MAX) => "more".to_owned(),
+        Some(bound) => format!("≤ {}", bound.as_millis()),
+    }
 }
 
 /// Ours in units of the peer's.

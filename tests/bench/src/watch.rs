@@ -12,7 +12,7 @@ use lab::Lab;
 use serde_json::{Deserializer, Value};
 
 /// Longer than anything that is waited for takes.
-const DEADLINE: Duration = Duration::from_secs(600);
+const DEADLINE: Duration = Duration::from_secs(1800);
 
 /// What the API server told, and when.
 #[derive(Debug)]

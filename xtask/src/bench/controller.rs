@@ -22,7 +22,15 @@ pub(crate) fn run(workspace: &Workspace, quick: bool) -> Result<String> {
     let what = if quick {
         "the controller, with 1 and 10 nodes (4 minutes)"
     } else {
-        "the controller, with 1 to 500 nodes (10 minutes)"
+        "the controller, with 1 to 5,000 nodes (20 minutes)"
     };
-    step::capture(what, &mut bench)
+    let tables = step::capture(what, &mut bench)?;
+    if quick {
+        return Ok(tables);
+    }
+    let mut kills = workspace.command(workspace.target.join("release/eniway-bench"));
+    kills.args(["--kills", "200"]).arg("--controller");
+    kills.arg(release.join("eniway-controller"));
+    let killed = step::capture("the controller, killed 400 times (30 minutes)", &mut kills)?;
+    Ok([tables, killed].join("\n"))
 }
