@@ -11,10 +11,11 @@ use eniway_agent::bpf::{
 
 use crate::bpf_world::{ENI, World, files, guard, in_world};
 
-const TODAY: Kernel = Kernel {
-    frags: true,
-    tcx: true,
-};
+/// The kernel that runs.
+fn today() -> Kernel {
+    Kernel::current().unwrap()
+}
+
 /// Kernel 6.1: no TCX.
 const CLSACT: Kernel = Kernel {
     frags: true,
@@ -71,17 +72,17 @@ fn check_enforces(kernel: Kernel, wanted: WantedIngress, expected: IngressMode) 
 
 #[test]
 fn native_xdp_enforces_and_leaves_nothing() {
-    check_enforces(TODAY, WantedIngress::XdpAuto, IngressMode::XdpNative);
+    check_enforces(today(), WantedIngress::XdpAuto, IngressMode::XdpNative);
 }
 
 #[test]
 fn generic_xdp_enforces_and_leaves_nothing() {
-    check_enforces(TODAY, WantedIngress::XdpGeneric, IngressMode::XdpGeneric);
+    check_enforces(today(), WantedIngress::XdpGeneric, IngressMode::XdpGeneric);
 }
 
 #[test]
 fn tcx_enforces_and_leaves_nothing() {
-    check_enforces(TODAY, WantedIngress::Tc, IngressMode::Tc);
+    check_enforces(today(), WantedIngress::Tc, IngressMode::Tc);
 }
 
 #[test]
@@ -97,7 +98,7 @@ fn a_kernel_without_tcx_enforces_by_xdp_and_a_filter() {
 #[test]
 fn the_mode_changes_live() {
     in_world(1500, |world| {
-        let mut bpf = open(world, TODAY);
+        let mut bpf = open(world, today());
         let want = |mode| guard(WantedIngress::XdpAuto, mode);
         bpf.attach(ENI, world.ifindex(), &want(Mode::Enforce))
             .unwrap();
@@ -127,7 +128,7 @@ fn the_mode_changes_live() {
 #[test]
 fn addresses_come_and_go_live() {
     in_world(1500, |world| {
-        let mut bpf = open(world, TODAY);
+        let mut bpf = open(world, today());
         let mut want = guard(WantedIngress::XdpAuto, Mode::Enforce);
         bpf.attach(ENI, world.ifindex(), &want).unwrap();
         drops_strangers(world);

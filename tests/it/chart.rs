@@ -2,6 +2,8 @@
 
 mod hook;
 mod life;
+mod moving;
+mod release;
 mod rights;
 mod security;
 mod values;

@@ -16,6 +16,7 @@ mod ec2_clients;
 mod ec2_wire;
 mod fabric;
 mod guard;
+mod kernels;
 mod lab;
 mod look;
 mod planner;

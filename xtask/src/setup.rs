@@ -27,6 +27,8 @@ pub(crate) enum Need {
     Lab,
     /// Programs that tests and benchmarks are compared with.
     Peers,
+    /// An emulated machine, and what makes its first file system.
+    Vm,
 }
 
 /// What is wrong, and the cure, in one line.

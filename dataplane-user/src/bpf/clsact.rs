@@ -71,7 +71,7 @@ pub(super) fn attach(
     Ok(())
 }
 
-/// The interface the slot's filter is on and the number of its program, as the pin says.
+/// The interface the slot's filter is on, 0 if that is gone, and the number of its program, as the pin says.
 pub(super) fn observe(folder: &Path, slot: &str) -> Result<Option<(u32, u32)>, Error> {
     let prefix = pin_name(slot, "");
     for name in names(folder)? {
@@ -79,6 +79,8 @@ pub(super) fn observe(folder: &Path, slot: &str) -> Result<Option<(u32, u32)>, E
             .strip_prefix(&prefix)
             .and_then(|index| index.parse().ok());
         if let Some(ifindex) = ifindex {
+            // The pin outlives the interface and its filters.
+            let ifindex = interface::name(ifindex).map_or(0, |_| ifindex);
             let info =
                 ProgramInfo::from_pin(folder.join(&name)).map_err(|source| Error::Program {
                     program: name,

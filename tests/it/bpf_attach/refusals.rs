@@ -2,7 +2,7 @@
 
 use eniway_agent::bpf::{Bpf, Error, IngressMode, Kernel, Mode, WantedIngress};
 
-use super::{TODAY, drops_strangers, open};
+use super::{drops_strangers, open, today};
 use crate::bpf_world::{ENI, guard, in_world, ip};
 
 #[test]
@@ -13,7 +13,7 @@ fn a_foreign_program_is_named_and_left_alone() {
         foreign.attach(ENI, world.ifindex(), &want).unwrap();
         let theirs = foreign.attached().unwrap();
 
-        let error = open(world, TODAY)
+        let error = open(world, today())
             .attach(ENI, world.ifindex(), &want)
             .unwrap_err();
         let Error::Foreign {
@@ -25,7 +25,7 @@ fn a_foreign_program_is_named_and_left_alone() {
         assert_eq!(program_id, theirs[0].ingress.unwrap().program_id);
         assert_eq!(name, "eni_ingress");
         assert_eq!(foreign.attached().unwrap(), theirs);
-        open(world, TODAY).detach(ENI).unwrap();
+        open(world, today()).detach(ENI).unwrap();
         assert_eq!(foreign.attached().unwrap(), theirs);
     });
 }
@@ -50,7 +50,7 @@ fn a_driver_that_refuses_gets_the_guard_on_tc_with_the_reason() {
         );
         drops_strangers(world);
 
-        let report = open(world, TODAY)
+        let report = open(world, today())
             .attach(ENI, world.ifindex(), &want)
             .unwrap();
         assert_eq!((report.mode, report.frags), (IngressMode::XdpNative, true));
@@ -61,7 +61,7 @@ fn a_driver_that_refuses_gets_the_guard_on_tc_with_the_reason() {
 #[test]
 fn a_full_map_is_named() {
     in_world(1500, |world| {
-        let mut bpf = open(world, TODAY);
+        let mut bpf = open(world, today());
         let mut want = guard(WantedIngress::Tc, Mode::Enforce);
         want.config.addresses = (0..=4096_u32)
             .map(|host| {
@@ -93,7 +93,7 @@ fn a_name_that_cannot_be_a_pin_is_refused() {
     in_world(1500, |world| {
         let want = guard(WantedIngress::Tc, Mode::Enforce);
         for name in ["", "..", "eni.1", "a/b"] {
-            let error = open(world, TODAY)
+            let error = open(world, today())
                 .attach(name, world.ifindex(), &want)
                 .unwrap_err();
             assert!(matches!(error, Error::Name { .. }), "{error}");
@@ -105,7 +105,7 @@ fn a_name_that_cannot_be_a_pin_is_refused() {
 fn an_interface_in_nobodys_hands_stays_so() {
     in_world(1500, |world| {
         let before = ip("-d link show dev eni0");
-        let mut bpf = open(world, TODAY);
+        let mut bpf = open(world, today());
         bpf.attach(
             ENI,
             world.ifindex(),

@@ -1,18 +1,14 @@
 //! A release from its installation over the peer's definition to its end: real helm, real pods.
 
-use std::{env, fs, path::PathBuf, process::Command};
+use std::{fs, process::Command};
 
-use lab::{Config, Lab};
 use serde_json::Value;
 
-use super::chart;
-use crate::{
-    agent_node::{DEADLINE, established},
-    cases::PEER_CRD,
+use super::{
+    chart,
+    release::{Cluster, NAMESPACE, NODE_ENIS, RELEASE},
 };
-
-const NODE_ENIS: &str = "nodeenis.networking.k8s.aws";
-const NAMESPACE: &str = "eniway-system";
+use crate::agent_node::DEADLINE;
 
 /// An object of J's user, from before.
 const STORED: &str = "
@@ -21,22 +17,6 @@ kind: NodeENI
 metadata: {name: stored}
 spec: {nodeSelector: {ng: none}, subnetName: multus-a, securityGroupNames: [multus]}
 ";
-
-/// The images of this source, as `cargo xtask image` puts them beside the test's own target.
-fn images() -> Vec<PathBuf> {
-    let test = env::current_exe().unwrap();
-    // The test is <target>/<profile>/deps/it-<hash>.
-    let target = test.ancestors().nth(3).unwrap();
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo
-        .args(["xtask", "image"])
-        .current_dir(chart())
-        .env("CARGO_TARGET_DIR", target);
-    assert!(cargo.status().unwrap().success(), "there are no images");
-    ["controller", "agent"]
-        .map(|name| target.join(format!("images/eniway-{name}.tar")))
-        .into()
-}
 
 /// The chart under another version, as an older release of it.
 fn older_chart() -> tempfile::TempDir {
@@ -59,91 +39,51 @@ fn older_chart() -> tempfile::TempDir {
     folder
 }
 
-struct Release(Lab);
+/// How many replicas the controller has, and what it logs.
+fn controller(cluster: &Cluster) -> (u64, String) {
+    let deployment = cluster.get(&["deployment", "eniway-controller"]);
+    let containers = &deployment["spec"]["template"]["spec"]["containers"];
+    let env = containers[0]["env"].as_array().unwrap();
+    let level = env.iter().find(|one| one["name"] == "LOG_LEVEL").unwrap();
+    let replicas = deployment["status"]["readyReplicas"].as_u64().unwrap();
+    (replicas, level["value"].as_str().unwrap().to_owned())
+}
 
-impl Release {
-    fn helm(&self, arguments: &[&str]) -> String {
-        let all = [arguments, &["--namespace", NAMESPACE]].concat();
-        let done = self.0.helm(&all, &|line| println!("{line}"));
-        done.unwrap_or_else(|error| {
-            let seen = ["-n", NAMESPACE, "get", "pods,jobs,events", "-o", "wide"];
-            panic!("{error}\n{}", self.0.kubectl(&seen).unwrap())
-        })
-    }
-
-    fn get(&self, arguments: &[&str]) -> Value {
-        let all = [&["get", "-n", NAMESPACE, "-o", "json"], arguments].concat();
-        serde_json::from_str(&self.0.kubectl(&all).unwrap()).unwrap()
-    }
-
-    /// How many replicas the controller has, and what it logs.
-    fn controller(&self) -> (u64, String) {
-        let deployment = self.get(&["deployment", "eniway-controller"]);
-        let containers = &deployment["spec"]["template"]["spec"]["containers"];
-        let env = containers[0]["env"].as_array().unwrap();
-        let level = env.iter().find(|one| one["name"] == "LOG_LEVEL").unwrap();
-        let replicas = deployment["status"]["readyReplicas"].as_u64().unwrap();
-        (replicas, level["value"].as_str().unwrap().to_owned())
-    }
-
-    /// Whether the definition that is served has our fields.
-    fn serves_ours(&self) -> bool {
-        let crd = self.get(&["crd", NODE_ENIS]);
-        let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
-        schema["properties"]["spec"]["properties"]["sourceDestCheck"].is_object()
-    }
-
-    fn stored(&self) -> Value {
-        self.get(&["neni", "stored"])["metadata"]["uid"].clone()
-    }
+fn stored(cluster: &Cluster) -> Value {
+    cluster.get(&["neni", "stored"])["metadata"]["uid"].clone()
 }
 
 /// Needs root, and minutes to build the images the first time.
 #[test]
 fn a_release_is_installed_over_the_peers_definition_upgraded_rolled_back_and_removed() {
-    let config = Config {
-        images: images(),
-        ..Config::cluster(1)
-    };
-    let lab = Lab::start(config, &|line| println!("{line}")).unwrap();
-    lab.apply(PEER_CRD).unwrap();
-    established(&lab, NODE_ENIS);
-    lab.apply(STORED).unwrap();
-    lab.kubectl(&["create", "namespace", NAMESPACE]).unwrap();
-    let endpoint = format!("aws.endpointUrl={}", lab.ec2_url_inside());
-    let region = format!("awsRegion={}", lab::REGION);
-    let release = Release(lab);
-    let uid = release.stored();
-    assert!(!release.serves_ours());
+    let cluster = Cluster::start();
+    cluster.define_as_the_peer_does();
+    cluster.lab.apply(STORED).unwrap();
+    let values = cluster.values();
+    let values: Vec<_> = values.iter().map(String::as_str).collect();
+    let uid = stored(&cluster);
+    assert!(!cluster.serves_ours());
 
     let older = older_chart();
     let older = older.path().join("eniway");
-    let install = ["install", "eniway", older.to_str().unwrap()];
-    let wait = ["--wait", "--timeout", "3m"];
-    let values = [
-        "--set",
-        "clusterName=lab,agent.acceptVirtual=true",
-        "--set",
-        &region,
-        "--set",
-        &endpoint,
-        "--set",
-        "controller.env[0].name=AWS_ACCESS_KEY_ID,controller.env[0].value=lab",
-        "--set",
-        "controller.env[1].name=AWS_SECRET_ACCESS_KEY,controller.env[1].value=lab",
+    let install = [
+        "install",
+        "eniway",
+        older.to_str().unwrap(),
+        "--create-namespace",
     ];
-    release.helm(&[&install[..], &wait, &values].concat());
-    assert!(release.serves_ours(), "the hook takes the definition over");
-    assert_eq!(release.stored(), uid);
-    assert_eq!(release.controller(), (2, "info".to_owned()));
+    cluster.helm(&[&install[..], &RELEASE, &values].concat());
+    assert!(cluster.serves_ours(), "the hook takes the definition over");
+    assert_eq!(stored(&cluster), uid);
+    assert_eq!(controller(&cluster), (2, "info".to_owned()));
 
     // What an older release served lacks what a newer one brings.
     let field =
         "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/sourceDestCheck";
     let patch = format!(r#"[{{"op": "remove", "path": "{field}"}}]"#);
     let patch = ["patch", "crd", NODE_ENIS, "--type=json", "-p", &patch];
-    release.0.kubectl(&patch).unwrap();
-    assert!(!release.serves_ours());
+    cluster.lab.kubectl(&patch).unwrap();
+    assert!(!cluster.serves_ours());
     let newer = chart();
     let upgrade = ["upgrade", "eniway", newer.to_str().unwrap()];
     let changed = [
@@ -151,30 +91,30 @@ fn a_release_is_installed_over_the_peers_definition_upgraded_rolled_back_and_rem
         "--set",
         "controller.replicas=1,logLevel=debug",
     ];
-    release.helm(&[&upgrade[..], &wait, &changed].concat());
-    assert!(release.serves_ours(), "the upgrade applies it again");
-    assert_eq!(release.controller(), (1, "debug".to_owned()));
+    cluster.helm(&[&upgrade[..], &RELEASE, &changed].concat());
+    assert!(cluster.serves_ours(), "the upgrade applies it again");
+    assert_eq!(controller(&cluster), (1, "debug".to_owned()));
 
-    release.helm(&[&["rollback", "eniway", "1"][..], &wait].concat());
-    assert_eq!(release.controller(), (2, "info".to_owned()));
-    assert!(release.serves_ours(), "a rollback takes no field away");
-    assert_eq!(release.stored(), uid);
+    cluster.helm(&[&["rollback", "eniway", "1"][..], &RELEASE].concat());
+    assert_eq!(controller(&cluster), (2, "info".to_owned()));
+    assert!(cluster.serves_ours(), "a rollback takes no field away");
+    assert_eq!(stored(&cluster), uid);
 
-    release.helm(&[&["uninstall", "eniway"][..], &wait].concat());
+    cluster.helm(&[&["uninstall", "eniway"][..], &RELEASE].concat());
     // Pods end after their owners.
     let kinds = "all,serviceaccounts,roles,rolebindings,poddisruptionbudgets";
     let left = ["get", "-n", NAMESPACE, "-o", "name", kinds];
-    release
-        .0
+    cluster
+        .lab
         .wait_kubectl("nothing of the release is left", DEADLINE, &left, |names| {
             !names.contains("/eniway-")
         })
         .unwrap();
-    let roles = release
+    let roles = cluster
         .get(&["clusterroles,clusterrolebindings"])
         .to_string();
     assert!(!roles.contains("eniway"), "{roles}");
     // What users wrote is theirs, and what defines it stays with it.
-    assert!(release.serves_ours());
-    assert_eq!(release.stored(), uid);
+    assert!(cluster.serves_ours());
+    assert_eq!(stored(&cluster), uid);
 }

@@ -42,6 +42,7 @@ mod wire;
 pub mod binaries;
 pub mod fabric;
 pub mod images;
+pub mod vm;
 pub mod vpc;
 pub mod wait;
 

@@ -53,6 +53,11 @@ const PACKAGES: &[Package] = &[
     package("python3-venv", PythonModule("ensurepip"), Need::Peers),
     package("xdp-tools", Program("xdp-filter"), Need::Peers),
     package("tcpdump", Program("tcpdump"), Need::Peers),
+    package("qemu-system-x86", Program("qemu-system-x86_64"), Need::Vm),
+    package("busybox-static", Program("busybox"), Need::Vm),
+    package("cpio", Program("cpio"), Need::Vm),
+    package("kmod", Program("depmod"), Need::Vm),
+    package("xz-utils", Program("xz"), Need::Vm),
 ];
 
 impl Package {

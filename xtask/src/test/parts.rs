@@ -99,6 +99,12 @@ pub(crate) const PARTS: &[Part] = &[
         images,
     ),
     beside(
+        "kernels",
+        "the data path under Linux 6.1 and 6.12, in emulated machines",
+        &[Need::Kernel, Need::Vm],
+        kernels,
+    ),
+    beside(
         "simulation",
         "the controller through 2,000 bad days on a paused clock",
         NOTHING,
@@ -199,8 +205,20 @@ fn integration(workspace: &Workspace) -> Result<Count> {
     }
     tests(&mut others(
         workspace,
-        &["--test", "*", "--", "--test-threads=1"],
+        &[
+            "--test",
+            "*",
+            "--",
+            "--test-threads=1",
+            "--skip",
+            "kernels::",
+        ],
     ))
+}
+
+fn kernels(workspace: &Workspace) -> Result<Count> {
+    let only = ["--test", "it", "--", "kernels::", "--test-threads=1"];
+    tests(&mut others(workspace, &only))
 }
 
 fn doc(workspace: &Workspace) -> Result<Count> {

@@ -1,0 +1,47 @@
+//! The data path under other kernels than this machine's: this very test program, in a virtual machine.
+//!
+//! What only another kernel shows is the verifier's judgement, the hooks that it has, and whether links,
+//! pins and updates behave. Part `kernels` of the test; needs no root, and apt once for each kernel.
+
+use std::{env, time::Duration};
+
+use lab::vm::{self, Kernel};
+
+/// Patience, no bound: the processor is emulated.
+const DEADLINE: Duration = Duration::from_secs(600);
+
+/// Without these, for what they do takes an emulated processor minutes, and shows nothing of a kernel.
+const LEFT_OUT: [&str; 2] = [
+    "guard::kernel_and_model_agree_on_what_is_generated",
+    "bpf_bench::the_bench_measures_every_program",
+];
+
+/// Runs what there is of the data path's tests, but for `missing`.
+fn check(series: &str, missing: &[&str]) {
+    let kernel = Kernel::find(series, &|line| println!("{line}")).unwrap();
+    let test = env::current_exe().unwrap();
+    let mut command = format!("{} guard:: bpf_attach:: bpf_bench::", test.display());
+    command += " --test-threads=1 --color=never";
+    for name in LEFT_OUT.iter().chain(missing) {
+        command += &format!(" --skip {name}");
+    }
+    let ended = vm::run(&kernel, &command, DEADLINE).unwrap_or_else(|error| panic!("{error}"));
+    println!("{}\n{}", kernel.release, ended.output);
+    let lines = ended.output.lines();
+    let passed = lines.filter(|line| line.starts_with("test ") && line.ends_with("... ok"));
+    // As many as there are today; fewer means that they were not found.
+    assert!(passed.count() >= 20, "{}", ended.output);
+    assert_eq!(ended.code, 0, "{}", ended.output);
+}
+
+/// Amazon Linux 2023 and Bottlerocket have 6.1: no TCX.
+#[test]
+fn linux_6_1_accepts_and_keeps_the_guard() {
+    check("6.1", &["a_newer_kernel_takes_the_filters_place"]);
+}
+
+/// The next one of both.
+#[test]
+fn linux_6_12_accepts_and_keeps_the_guard() {
+    check("6.12", &[]);
+}
