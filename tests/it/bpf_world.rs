@@ -113,6 +113,18 @@ impl World {
         done.recv().unwrap();
     }
 
+    /// Sets the MTU of the host's interface, which is what a veth asks its peer for.
+    pub(crate) fn set_host_mtu(&self, mtu: u32) {
+        let (sender, done) = mpsc::channel();
+        self.jobs
+            .send(Box::new(move || {
+                ip(&format!("link set vpc0 mtu {mtu}"));
+                sender.send(()).unwrap();
+            }))
+            .unwrap();
+        done.recv().unwrap();
+    }
+
     /// Sends to one of the node's addresses.
     pub(crate) fn send_to(&self, address: Ipv4Addr, text: &str) {
         self.host.send_to(text.as_bytes(), (address, PORT)).unwrap();

@@ -59,31 +59,32 @@ pub enum Enforcement {
 }
 
 /// What happens to an MTU that the driver does not take with XDP.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub enum MtuPolicy {
+    /// The interface fails, with the reason.
     #[default]
     Fail,
+    /// It is lowered.
     Lower,
 }
 
 /// What happens to channels of which the driver has none left for XDP.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub enum ChannelPolicy {
+    /// The interface fails, with the reason.
     #[default]
     Fail,
+    /// Half of them are used.
     Reduce,
 }
 
 /// A field that belongs to native XDP. A schema says it, because CEL does not see a field without a
 /// `type`, such as `xdp`.
 fn only_with_native(field: &str) -> serde_json::Value {
-    let native = serde_json::json!({"required": ["xdp"], "properties": {"xdp": {"enum": ["Native"]}}});
+    let native =
+        serde_json::json!({"required": ["xdp"], "properties": {"xdp": {"enum": ["Native"]}}});
     serde_json::json!({"not": {"required": [field], "not": native}})
 }
 
