@@ -7,9 +7,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use eniway_api::EniId;
+
 use crate::{
-    bpf::{self, AttachReport, Attached, Bpf, Count},
-    netlink::{self, Netlink},
+    bpf::{self, AttachReport, Attached, Bpf, Count, Setting},
+    netlink::{self, Device, Netlink},
+    observe::Interface,
     plan::Action,
     status::{Failure, Reason},
 };
@@ -54,14 +57,20 @@ impl Kernel {
         self.programs.with(|bpf| bpf.attached()).await
     }
 
-    /// The MTU before ours, of each ENI whose MTU was changed.
-    pub async fn found_mtus(&self) -> Result<BTreeMap<String, u32>, Error> {
-        self.programs.with(|bpf| bpf.found_mtus()).await
+    /// What was there before ours, of each ENI for which `setting` was changed.
+    pub async fn found(&self, setting: Setting) -> Result<BTreeMap<String, u32>, Error> {
+        self.programs.with(move |bpf| bpf.found(setting)).await
+    }
+
+    /// What the driver of an interface tells.
+    pub async fn device(&self, interface: &Interface) -> Device {
+        netlink::device(interface.index, interface.name.clone()).await
     }
 
     /// Carries out `action`. What an attachment turned out to be is reported.
     pub async fn apply(&self, action: &Action) -> Result<Option<AttachReport>, Error> {
         match action.clone() {
+            // First remembered, then changed: a crash in between loses nothing.
             Action::SetMtu {
                 eni,
                 index,
@@ -69,22 +78,34 @@ impl Kernel {
                 mtu,
                 ..
             } => {
-                // First remembered, then changed: a crash in between loses nothing.
-                let keep = move |bpf: &mut Bpf| bpf.keep_mtu(eni.as_str(), found);
-                self.programs.with(keep).await?;
+                self.keep(Setting::Mtu, eni, found).await?;
                 self.netlink.set_mtu(index, mtu).await?;
             }
             Action::RestoreMtu {
                 eni, index, mtu, ..
             } => {
                 self.netlink.set_mtu(index, mtu).await?;
-                let forget = move |bpf: &mut Bpf| bpf.forget_mtu(eni.as_str());
-                self.programs.with(forget).await?;
+                self.forget(Setting::Mtu, eni).await?;
             }
-            Action::ForgetMtu { eni } => {
-                let forget = move |bpf: &mut Bpf| bpf.forget_mtu(eni.as_str());
-                self.programs.with(forget).await?;
+            Action::ForgetMtu { eni } => self.forget(Setting::Mtu, eni).await?,
+            Action::SetChannels {
+                eni,
+                name,
+                found,
+                channels,
+            } => {
+                self.keep(Setting::Channels, eni, found).await?;
+                netlink::set_channels(name, channels).await?;
             }
+            Action::RestoreChannels {
+                eni,
+                name,
+                channels,
+            } => {
+                netlink::set_channels(name, channels).await?;
+                self.forget(Setting::Channels, eni).await?;
+            }
+            Action::ForgetChannels { eni } => self.forget(Setting::Channels, eni).await?,
             Action::SetUp { index, .. } => self.netlink.set_up(index).await?,
             Action::AttachGuard {
                 eni, index, guard, ..
@@ -103,12 +124,29 @@ impl Kernel {
         }
         Ok(None)
     }
+
+    async fn keep(&self, setting: Setting, eni: EniId, found: u32) -> Result<(), Error> {
+        let keep = move |bpf: &mut Bpf| bpf.keep(setting, eni.as_str(), found);
+        self.programs.with(keep).await
+    }
+
+    async fn forget(&self, setting: Setting, eni: EniId) -> Result<(), Error> {
+        let forget = move |bpf: &mut Bpf| bpf.forget(setting, eni.as_str());
+        self.programs.with(forget).await
+    }
 }
 
 impl Programs {
     #[must_use]
     pub fn new(root: PathBuf) -> Self {
         let bpf = Arc::default();
+        Self { root, bpf }
+    }
+
+    /// With programs that are open already.
+    #[must_use]
+    pub fn opened(root: PathBuf, bpf: Bpf) -> Self {
+        let bpf = Arc::new(Mutex::new(Some(bpf)));
         Self { root, bpf }
     }
 
@@ -148,6 +186,7 @@ pub fn failure(action: &Action, error: &Error) -> Failure {
     let reason = match (action, error) {
         (_, Error::Bpf(error)) => reason(error),
         (Action::SetMtu { .. } | Action::RestoreMtu { .. }, _) => Reason::MtuRefused,
+        (Action::SetChannels { .. } | Action::RestoreChannels { .. }, _) => Reason::ChannelsRefused,
         (Action::SetUp { .. }, _) => Reason::SetUpFailed,
         _ => Reason::GuardFailed,
     };

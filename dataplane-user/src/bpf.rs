@@ -6,7 +6,7 @@
 //! ```text
 //! <root>/links/<eni>/ingress, egress                      the attachments; removing one detaches
 //! <root>/maps/v<LAYOUT>/<eni>/CONFIG, LOCAL4, …           settings, addresses, counters
-//! <root>/mtu/<eni>                                        the MTU before ours, as a link's target
+//! <root>/mtu/<eni>, channels/<eni>                         what it had before ours, as a link's target
 //! ```
 //!
 //! # Guarantees
@@ -22,14 +22,15 @@ pub mod bench;
 mod clsact;
 mod error;
 mod events;
+mod found;
 mod hook;
 mod interface;
 mod kernel;
 mod link;
 mod maps;
-mod mtu;
 mod object;
 mod pins;
+mod refusal;
 mod slot;
 pub mod trial;
 
@@ -41,9 +42,11 @@ pub use eniway_abi::{Direction, Outcome, Reason};
 pub use self::{
     error::Error,
     events::{Missed, Packet, Watch},
+    found::Setting,
     hook::IngressMode,
     kernel::Kernel,
     object::{Verified, objects, verify},
+    refusal::Obstacle,
 };
 use self::{hook::Hooks, maps::Maps, object::Object, pins::Pins};
 
@@ -135,6 +138,8 @@ pub struct AttachReport {
     pub frags: bool,
     /// Why it is not what was wanted.
     pub reason: Option<String>,
+    /// What stood in its way.
+    pub obstacle: Option<Obstacle>,
     /// TC programs are attached by TCX links; otherwise by filters of a clsact qdisc.
     pub tcx: bool,
 }
@@ -211,20 +216,20 @@ impl Bpf {
         self.pins.remove(eni)
     }
 
-    /// Gives the MTU that each ENI was found with whose MTU was changed.
-    pub fn found_mtus(&self) -> Result<BTreeMap<String, u32>, Error> {
-        self.pins.found_mtus()
+    /// Gives what each ENI was found with for which the setting was changed.
+    pub fn found(&self, setting: Setting) -> Result<BTreeMap<String, u32>, Error> {
+        self.pins.found(setting)
     }
 
-    /// Remembers the MTU that the ENI was found with, unless one is remembered already. Like the pins
-    /// it outlives the process, and like the MTU itself it does not outlive a boot.
-    pub fn keep_mtu(&mut self, eni: &str, mtu: u32) -> Result<(), Error> {
-        self.pins.keep_mtu(eni, mtu)
+    /// Remembers what the ENI was found with, unless it is remembered already. Like the pins it
+    /// outlives the process, and like the settings themselves it does not outlive a boot.
+    pub fn keep(&mut self, setting: Setting, eni: &str, value: u32) -> Result<(), Error> {
+        self.pins.keep(setting, eni, value)
     }
 
     /// Forgets it. Nothing there is success.
-    pub fn forget_mtu(&mut self, eni: &str) -> Result<(), Error> {
-        self.pins.forget_mtu(eni)
+    pub fn forget(&mut self, setting: Setting, eni: &str) -> Result<(), Error> {
+        self.pins.forget(setting, eni)
     }
 
     /// Watches an ENI's packets that break a rule, at most `per_second` on each CPU; ends when it is dropped.

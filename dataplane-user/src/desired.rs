@@ -3,8 +3,8 @@
 //! Pure: a record goes in, a wish comes out.
 
 use eniway_api::{
-    DataPath, Enforcement, EniId, InstanceId, MacAddress, NodeEniAttachment, NodeStatus, XdpPolicy,
-    mark::ANNOTATION_FORCE_RELEASE,
+    ChannelPolicy, DataPath, Enforcement, EniId, InstanceId, MacAddress, MtuPolicy,
+    NodeEniAttachment, NodeStatus, XdpPolicy, mark::ANNOTATION_FORCE_RELEASE,
 };
 use kube::{ResourceExt, core::DynamicObject};
 
@@ -55,6 +55,9 @@ pub struct Desired {
     pub mac: MacAddress,
     /// Absent: as the driver sets it.
     pub mtu: Option<u32>,
+    /// What may be done to the MTU and the channels for native XDP.
+    pub mtu_policy: MtuPolicy,
+    pub channel_policy: ChannelPolicy,
     pub guard: Guard,
 }
 
@@ -189,15 +192,22 @@ pub fn wish(record: &NodeEniAttachment) -> Wish {
     let (Some(ec2), Some(eni), Some(mac)) = (ec2, eni, mac) else {
         return Wish::Wait;
     };
+    let data_path = record.spec.data_path.as_ref();
     Wish::Provide(Desired {
         eni,
         mac,
         mtu: record.spec.mtu.filter(|mtu| *mtu > 0),
+        mtu_policy: data_path
+            .and_then(|path| path.mtu_policy)
+            .unwrap_or_default(),
+        channel_policy: data_path
+            .and_then(|path| path.channel_policy)
+            .unwrap_or_default(),
         guard: Guard {
-            ingress: ingress(record.spec.data_path.as_ref()),
+            ingress: ingress(data_path),
             config: GuardConfig {
                 mac: mac.0,
-                mode: mode(record.spec.data_path.as_ref()),
+                mode: mode(data_path),
                 source_dest_check: record.spec.source_dest_check,
                 addresses: ec2.addresses.iter().chain(&ec2.prefixes).copied().collect(),
                 subnets: ec2.subnet_cidrs.clone(),

@@ -1,5 +1,10 @@
 //! The door to the kernel's links: lists them, tells when one changes, sets them up.
 
+mod device;
+mod ethtool;
+mod features;
+pub(crate) mod message;
+
 use std::{fmt, io, sync::Arc};
 
 use eniway_api::MacAddress;
@@ -8,7 +13,12 @@ use rtnetlink::{
     Handle, LinkUnspec, MulticastGroup, new_connection, new_multicast_connection,
     packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
 };
-use tokio::{sync::Notify, task::JoinHandle};
+use tokio::{
+    sync::Notify,
+    task::{JoinHandle, spawn_blocking},
+};
+
+pub use self::device::{Channels, Device, Driver, Release, XdpFeatures};
 
 /// The index of a link, which means something in one network namespace only.
 pub type IfIndex = u32;
@@ -44,6 +54,13 @@ pub enum Error {
         mtu: u32,
         #[source]
         source: rtnetlink::Error,
+    },
+    #[error("set the channels of {name} to {channels}")]
+    SetChannels {
+        name: String,
+        channels: u32,
+        #[source]
+        source: io::Error,
     },
 }
 
@@ -131,6 +148,33 @@ impl Netlink {
             source,
         })
     }
+}
+
+/// The driver of a link, and what it can do. Absent parts are what the kernel does not tell.
+///
+/// On a thread of its own, as what follows: the kernel waits while a device restarts.
+pub async fn device(index: IfIndex, name: String) -> Device {
+    let looked = spawn_blocking(move || device::observe(index, &name)).await;
+    looked.unwrap_or_default()
+}
+
+/// The counters of a link's driver, by name.
+pub async fn counters(name: String) -> io::Result<Vec<(String, u64)>> {
+    let read = spawn_blocking(move || ethtool::counters(&name)).await;
+    read.map_err(io::Error::other)?
+}
+
+/// Uses so many channels, by a restart of the device.
+pub async fn set_channels(name: String, channels: u32) -> Result<(), Error> {
+    let link = name.clone();
+    let set = spawn_blocking(move || ethtool::set_channels(&link, channels)).await;
+    set.map_err(io::Error::other)
+        .flatten()
+        .map_err(|source| Error::SetChannels {
+            name,
+            channels,
+            source,
+        })
 }
 
 /// `None` for what has no Ethernet address.

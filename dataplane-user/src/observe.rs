@@ -7,7 +7,7 @@
 use eniway_api::MacAddress;
 
 use crate::{
-    netlink::{IfIndex, Link},
+    netlink::{Device, IfIndex, Link},
     sysfs::Sysfs,
 };
 
@@ -22,6 +22,8 @@ pub struct Interface {
     /// Absent for a virtual device.
     pub pci_address: Option<String>,
     pub driver: Option<String>,
+    /// What the driver tells of itself; [`find`] does not ask it.
+    pub device: Device,
 }
 
 /// What this network namespace shows of an ENI.
@@ -31,6 +33,17 @@ pub enum Presence {
     Present(Interface),
     /// Several interfaces bear its address, and nothing tells which is the ENI.
     Ambiguous(Vec<String>),
+}
+
+impl Presence {
+    /// The interface's name, if it is here.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Present(interface) => Some(&interface.name),
+            Self::Absent | Self::Ambiguous(_) => None,
+        }
+    }
 }
 
 /// Which links may be ENIs.
@@ -73,6 +86,7 @@ fn interface(link: &Link, sysfs: &Sysfs, accept: Accept) -> Option<Interface> {
         mtu: link.mtu,
         pci_address,
         driver,
+        device: Device::default(),
     })
 }
 

@@ -3,14 +3,17 @@
 //! Pure: no clock, no netlink, no `async`. A plan holds only what can be done now; the next round
 //! sees the result and goes on. Nothing left to do is an empty plan.
 
+pub mod preflight;
+
 use std::{collections::BTreeMap, fmt};
 
 use eniway_api::EniId;
 
+use self::preflight::{Policy, Preflight};
 use crate::{
-    bpf::{Attached, Guard, GuardConfig, Mode, WantedIngress},
+    bpf::{Attached, Guard, GuardConfig, IngressMode, Mode, WantedIngress},
     desired::{Desired, Wish},
-    netlink::IfIndex,
+    netlink::{Channels, IfIndex},
     observe::{Interface, Presence},
 };
 
@@ -36,12 +39,31 @@ pub enum Action {
     ForgetMtu {
         eni: EniId,
     },
+    /// Remembers how many channels were in use, and uses another number. A device restarts for it.
+    SetChannels {
+        eni: EniId,
+        name: String,
+        found: u32,
+        channels: u32,
+    },
+    /// Uses as many channels as were found in use.
+    RestoreChannels {
+        eni: EniId,
+        name: String,
+        channels: u32,
+    },
+    /// Forgets the channels of an interface that is not here any more.
+    ForgetChannels {
+        eni: EniId,
+    },
     /// Attaches what is missing, replaces what is old, adopts the rest; no packet is lost.
     AttachGuard {
         eni: EniId,
         index: IfIndex,
         name: String,
         guard: Guard,
+        /// Why packets are not to be checked where it was asked for.
+        reason: Option<String>,
     },
     /// Changes addresses and mode of a guard that is attached; no program is loaded.
     ConfigureGuard {
@@ -66,6 +88,8 @@ pub struct Observed<'a> {
     pub attached: Option<&'a Attached>,
     /// The MTU before ours; absent where it was not changed.
     pub found_mtu: Option<u32>,
+    /// The channels in use before ours; absent where they were not changed.
+    pub found_channels: Option<u32>,
     /// What this process has put in force. After a restart nothing is: the first round attaches anew,
     /// which adopts what is there.
     pub in_force: Option<&'a InForce>,
@@ -121,26 +145,48 @@ pub fn is_guarded(interface: &Interface, observed: &Observed<'_>) -> bool {
     })
 }
 
-/// MTU first, because it decides whether native XDP is possible. Under Enforce no packet passes an
-/// unguarded interface: it goes up when the guard is there.
+/// Where packets that arrive at `interface` can be checked, and what must change for it.
+#[must_use]
+pub fn decide(desired: &Desired, interface: &Interface, observed: &Observed<'_>) -> Preflight {
+    let policy = Policy {
+        ingress: desired.guard.ingress,
+        mtu: desired.mtu_policy,
+        channels: desired.channel_policy,
+    };
+    let channels = interface.device.channels.map(|now| Channels {
+        current: observed.found_channels.unwrap_or(now.current),
+        ..now
+    });
+    preflight::preflight(
+        policy,
+        &interface.device,
+        wanted_mtu(desired, interface, observed),
+        channels,
+    )
+}
+
+/// The MTU that the interface would have without XDP.
+fn wanted_mtu(desired: &Desired, interface: &Interface, observed: &Observed<'_>) -> u32 {
+    let wanted = desired.mtu.or(observed.found_mtu);
+    wanted.unwrap_or(interface.mtu)
+}
+
+/// MTU and channels first, because they decide whether native XDP is possible; but a driver lets neither
+/// grow while XDP is attached. Under Enforce no packet passes an unguarded interface: it goes up when
+/// the guard is there.
 fn provide(desired: &Desired, interface: &Interface, observed: &Observed<'_>) -> Vec<Action> {
-    let mut actions = Vec::new();
+    let decision = decide(desired, interface, observed);
+    let ingress = decision.ingress(desired.guard.ingress);
     let (index, name) = (interface.index, &interface.name);
-    match (desired.mtu, observed.found_mtu) {
-        (Some(mtu), _) if mtu != interface.mtu => actions.push(Action::SetMtu {
-            eni: desired.eni.clone(),
-            index,
-            name: name.clone(),
-            found: interface.mtu,
-            mtu,
-        }),
-        (None, Some(mtu)) => actions.push(restore(&desired.eni, interface, mtu)),
-        _ => {}
-    }
+    let mut changes: Vec<Action> = mtu(&decision, desired, interface, observed)
+        .into_iter()
+        .chain(channels(&decision, &desired.eni, interface, observed))
+        .collect();
+    let mut actions = Vec::new();
     let guarded = is_guarded(interface, observed);
     let attached_as_wished = observed
         .in_force
-        .is_some_and(|in_force| in_force.attached == Some((index, desired.guard.ingress)));
+        .is_some_and(|in_force| in_force.attached == Some((index, ingress)));
     if guarded && attached_as_wished {
         actions.extend(configure(desired, observed));
     } else {
@@ -148,14 +194,78 @@ fn provide(desired: &Desired, interface: &Interface, observed: &Observed<'_>) ->
             eni: desired.eni.clone(),
             index,
             name: name.clone(),
-            guard: desired.guard.clone(),
+            guard: Guard {
+                ingress,
+                ..desired.guard.clone()
+            },
+            reason: decision.reason(),
         });
+    }
+    let leaves_the_driver =
+        is_native(observed) && matches!(ingress, WantedIngress::Tc | WantedIngress::XdpGeneric);
+    if leaves_the_driver {
+        actions.append(&mut changes);
+    } else {
+        changes.append(&mut actions);
+        actions = changes;
     }
     if !interface.up && (guarded || desired.guard.config.mode != Mode::Enforce) {
         let name = name.clone();
         actions.push(Action::SetUp { index, name });
     }
     actions
+}
+
+fn is_native(observed: &Observed<'_>) -> bool {
+    observed
+        .attached
+        .and_then(|attached| attached.ingress)
+        .is_some_and(|hook| hook.mode == IngressMode::XdpNative)
+}
+
+/// What makes the MTU what it should be. One that is lowered may be lower still, unless the spec says it.
+fn mtu(
+    decision: &Preflight,
+    desired: &Desired,
+    interface: &Interface,
+    observed: &Observed<'_>,
+) -> Option<Action> {
+    let wanted = wanted_mtu(desired, interface, observed);
+    let mtu = match (decision.lower_mtu, desired.mtu) {
+        (None, _) => wanted,
+        (Some(most), Some(_)) => most,
+        (Some(most), None) => most.min(interface.mtu),
+    };
+    if desired.mtu.is_none() && observed.found_mtu == Some(mtu) {
+        return Some(restore(&desired.eni, interface, mtu));
+    }
+    (mtu != interface.mtu).then(|| Action::SetMtu {
+        eni: desired.eni.clone(),
+        index: interface.index,
+        name: interface.name.clone(),
+        found: interface.mtu,
+        mtu,
+    })
+}
+
+/// What makes the channels as many as they should be. Fewer than half of them are nobody's harm.
+fn channels(
+    decision: &Preflight,
+    eni: &EniId,
+    interface: &Interface,
+    observed: &Observed<'_>,
+) -> Option<Action> {
+    let now = interface.device.channels?.current;
+    match (decision.reduce_channels, observed.found_channels) {
+        (Some(half), _) => (now > half).then(|| Action::SetChannels {
+            eni: eni.clone(),
+            name: interface.name.clone(),
+            found: now,
+            channels: half,
+        }),
+        (None, Some(found)) => Some(restore_channels(eni, interface, found)),
+        (None, None) => None,
+    }
 }
 
 fn configure(desired: &Desired, observed: &Observed<'_>) -> Vec<Action> {
@@ -169,16 +279,31 @@ fn configure(desired: &Desired, observed: &Observed<'_>) -> Vec<Action> {
     }
 }
 
-/// The guard first, because native XDP limits the MTU; then the MTU, if the interface is here.
+/// The guard first, because native XDP limits MTU and channels; then those, if the interface is here.
 fn take_away(eni: &EniId, observed: &Observed<'_>) -> Vec<Action> {
-    let eni = eni.clone();
-    match (observed.attached, observed.found_mtu, observed.presence) {
-        (Some(_), _, _) => vec![Action::DetachGuard { eni }],
-        (None, None, _) => Vec::new(),
-        (None, Some(mtu), Presence::Present(interface)) => {
-            vec![restore(&eni, interface, mtu)]
-        }
-        (None, Some(_), _) => vec![Action::ForgetMtu { eni }],
+    if observed.attached.is_some() {
+        return vec![Action::DetachGuard { eni: eni.clone() }];
+    }
+    let here = match observed.presence {
+        Presence::Present(interface) => Some(interface),
+        Presence::Absent | Presence::Ambiguous(_) => None,
+    };
+    let mtu = observed.found_mtu.map(|mtu| match here {
+        Some(interface) => restore(eni, interface, mtu),
+        None => Action::ForgetMtu { eni: eni.clone() },
+    });
+    let channels = observed.found_channels.map(|channels| match here {
+        Some(interface) => restore_channels(eni, interface, channels),
+        None => Action::ForgetChannels { eni: eni.clone() },
+    });
+    mtu.into_iter().chain(channels).collect()
+}
+
+fn restore_channels(eni: &EniId, interface: &Interface, channels: u32) -> Action {
+    Action::RestoreChannels {
+        eni: eni.clone(),
+        name: interface.name.clone(),
+        channels,
     }
 }
 
@@ -193,12 +318,13 @@ fn restore(eni: &EniId, interface: &Interface, mtu: u32) -> Action {
 
 /// Removes what bpffs holds for ENIs that no record knows.
 ///
-/// `attached` and `found_mtus` are what is there and `recorded` every ENI of every record, of which
+/// `attached` and what was found are what is there and `recorded` every ENI of every record, of which
 /// all must have been seen: what a slow API server has not told yet is not an orphan.
 #[must_use]
 pub fn orphans(
     attached: &[Attached],
     found_mtus: &BTreeMap<String, u32>,
+    found_channels: &BTreeMap<String, u32>,
     recorded: &[EniId],
 ) -> Vec<Action> {
     let unknown =
@@ -207,9 +333,11 @@ pub fn orphans(
         .iter()
         .filter_map(|attached| unknown(&attached.eni));
     let mtus = found_mtus.keys().filter_map(unknown);
+    let channels = found_channels.keys().filter_map(unknown);
     guards
         .map(|eni| Action::DetachGuard { eni })
         .chain(mtus.map(|eni| Action::ForgetMtu { eni }))
+        .chain(channels.map(|eni| Action::ForgetChannels { eni }))
         .collect()
 }
 
@@ -221,6 +349,9 @@ impl Action {
             Self::SetMtu { .. } => "set_mtu",
             Self::RestoreMtu { .. } => "restore_mtu",
             Self::ForgetMtu { .. } => "forget_mtu",
+            Self::SetChannels { .. } => "set_channels",
+            Self::RestoreChannels { .. } => "restore_channels",
+            Self::ForgetChannels { .. } => "forget_channels",
             Self::AttachGuard { .. } => "attach_guard",
             Self::ConfigureGuard { .. } => "configure_guard",
             Self::SetUp { .. } => "set_up",
@@ -235,6 +366,15 @@ impl fmt::Display for Action {
             Self::SetMtu { name, mtu, .. } => write!(f, "set the MTU of {name} to {mtu}"),
             Self::RestoreMtu { name, mtu, .. } => write!(f, "give {name} its MTU {mtu} back"),
             Self::ForgetMtu { eni } => write!(f, "forget the MTU that {eni} was found with"),
+            Self::SetChannels { name, channels, .. } => {
+                write!(f, "set the channels of {name} to {channels}")
+            }
+            Self::RestoreChannels { name, channels, .. } => {
+                write!(f, "give {name} its {channels} channels back")
+            }
+            Self::ForgetChannels { eni } => {
+                write!(f, "forget the channels that {eni} was found with")
+            }
             Self::AttachGuard {
                 eni, name, guard, ..
             } => write!(

@@ -24,7 +24,7 @@ use self::{
 };
 use crate::{
     apply::{self, Chain, Kernel},
-    bpf::Attached,
+    bpf::{Attached, Setting},
     desired::{Record, Wish, wish},
     kubernetes::{Change, Kubernetes},
     netlink::{Changes, Link},
@@ -57,6 +57,9 @@ pub enum Error {
     WatchEnded,
 }
 
+/// Guards, and by ENI the MTUs and the channels before ours.
+type Pinned = (Vec<Attached>, BTreeMap<String, u32>, BTreeMap<String, u32>);
+
 /// What one look at the kernel showed.
 struct World {
     links: Vec<Link>,
@@ -64,6 +67,8 @@ struct World {
     attached: Result<Vec<Attached>, Failure>,
     /// The MTU before ours, by ENI.
     found_mtus: BTreeMap<String, u32>,
+    /// The channels before ours, by ENI.
+    found_channels: BTreeMap<String, u32>,
 }
 
 impl Agent {
@@ -124,6 +129,7 @@ impl Agent {
         self.remove_orphans(store, &mut alarm).await;
         let phases = store.memories.values().map(|memory| memory.phase);
         self.metrics.looked(phases);
+        self.metrics.tell_interfaces(store.interfaces());
         alarm
     }
 
@@ -143,13 +149,15 @@ impl Agent {
                 alarm.at(now + backoff(3));
                 return Some(status::unreleased(failure, record.generation()));
             }
-            let presence = self.presence(wish, &world);
+            let presence = self.presence(wish, &world).await;
+            memory.interface = presence.name().map(str::to_owned);
             let attached = wish.eni().and_then(|eni| world.attached(eni));
             let missing = memory.missing(wish, &presence, attached, now, alarm);
             let observed = Observed {
                 presence: &presence,
                 attached,
-                found_mtu: wish.eni().and_then(|eni| world.found_mtu(eni)),
+                found_mtu: of(&world.found_mtus, wish),
+                found_channels: of(&world.found_channels, wish),
                 in_force: memory.in_force.as_ref(),
             };
             let actions = plan(wish, &observed);
@@ -227,24 +235,34 @@ impl Agent {
             warn!(error = %Chain(&error), "Pins unreadable");
             apply::unseen(&error)
         };
-        let found = self.kernel.found_mtus().await.map_err(unseen);
-        let attached = self.kernel.attached().await.map_err(unseen);
-        let (attached, found_mtus) = match (attached, found) {
-            (Ok(attached), Ok(found)) => (Ok(attached), found),
-            (Err(failure), _) | (_, Err(failure)) => (Err(failure), BTreeMap::new()),
+        let (attached, found_mtus, found_channels) = match self.pinned().await.map_err(unseen) {
+            Ok((attached, mtus, channels)) => (Ok(attached), mtus, channels),
+            Err(failure) => (Err(failure), BTreeMap::new(), BTreeMap::new()),
         };
         Some(World {
             links: links.ok()?,
             attached,
             found_mtus,
+            found_channels,
         })
     }
 
-    fn presence(&self, wish: &Wish, world: &World) -> Presence {
-        match wish.mac() {
-            Some(mac) => observe::find(&world.links, &self.sysfs, self.accept, mac),
-            None => Presence::Absent,
+    /// What bpffs holds.
+    async fn pinned(&self) -> Result<Pinned, apply::Error> {
+        let mtus = self.kernel.found(Setting::Mtu).await?;
+        let channels = self.kernel.found(Setting::Channels).await?;
+        Ok((self.kernel.attached().await?, mtus, channels))
+    }
+
+    async fn presence(&self, wish: &Wish, world: &World) -> Presence {
+        let Some(mac) = wish.mac() else {
+            return Presence::Absent;
+        };
+        let mut presence = observe::find(&world.links, &self.sysfs, self.accept, mac);
+        if let Presence::Present(interface) = &mut presence {
+            interface.device = self.kernel.device(interface).await;
         }
+        presence
     }
 
     /// Writes what is new.
@@ -270,16 +288,13 @@ impl Agent {
         if !store.knows_every_eni() {
             return;
         }
-        let seen = (self.kernel.attached().await, self.kernel.found_mtus().await);
-        let (Ok(attached), Ok(found_mtus)) = seen else {
+        let Ok((attached, mtus, channels)) = self.pinned().await else {
             return;
         };
         let recorded: Vec<EniId> = store.enis().cloned().collect();
         let mut memory = Memory::default();
-        if let Some(failure) = self
-            .apply_all(&orphans(&attached, &found_mtus, &recorded), &mut memory)
-            .await
-        {
+        let orphans = orphans(&attached, &mtus, &channels, &recorded);
+        if let Some(failure) = self.apply_all(&orphans, &mut memory).await {
             debug!(message = failure.message, "Orphan kept");
             alarm.at(Instant::now() + backoff(6));
         }
@@ -293,8 +308,9 @@ impl World {
             .iter()
             .find(|attached| attached.eni == eni.as_str())
     }
+}
 
-    fn found_mtu(&self, eni: &EniId) -> Option<u32> {
-        self.found_mtus.get(eni.as_str()).copied()
-    }
+/// What of `found` is of the ENI that is wished for.
+fn of(found: &BTreeMap<String, u32>, wish: &Wish) -> Option<u32> {
+    found.get(wish.eni()?.as_str()).copied()
 }

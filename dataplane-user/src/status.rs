@@ -7,10 +7,10 @@ use std::time::Duration;
 use eniway_api::{Enforcement, NodePhase, NodeStatus, XdpMode, XdpStatus, conditions};
 
 use crate::{
-    bpf::{Attached, IngressMode, Mode},
+    bpf::{Attached, IngressMode, Mode, Obstacle},
     desired::{Desired, Unreadable, Wish},
     observe::{Interface, Presence},
-    plan::{Observed, is_in_pod},
+    plan::{Observed, decide, is_in_pod, preflight::Path},
 };
 
 /// How long an interface may be missing before that is called a failure.
@@ -34,6 +34,10 @@ pub enum Reason {
     ForeignProgram,
     /// The driver or the kernel does not take the program.
     ProgramRefused,
+    /// The MTU is larger than the driver takes with XDP.
+    XdpUnsupportedMtu,
+    /// More channels are in use than the driver takes with XDP.
+    XdpUnsupportedChannels,
     /// There are more addresses than the map holds.
     MapFull,
     /// The pins' folder is not on a bpffs, or not ours to write.
@@ -42,6 +46,8 @@ pub enum Reason {
     SetUpFailed,
     /// The driver refuses the MTU.
     MtuRefused,
+    /// The driver refuses the number of channels.
+    ChannelsRefused,
     /// The guard could not be attached, configured or removed.
     GuardFailed,
     /// A newer release wrote the record.
@@ -89,10 +95,13 @@ pub fn status(situation: &Situation<'_>) -> NodeStatus {
                 ..NodeStatus::default()
             },
         },
-        (Wish::Provide(_), Presence::Present(interface)) => provided(situation, interface),
+        (Wish::Provide(desired), Presence::Present(interface)) => {
+            provided(situation, desired, interface)
+        }
         (Wish::Provide(_), Presence::Absent) if is_in_pod(observed) => {
-            let status = settled(situation, NodePhase::InPod);
-            with_guard(with_last_look(status, situation.last), situation)
+            let status = settled(situation.failure, NodePhase::InPod);
+            let status = with_last_look(status, situation.last);
+            with_guard(status, observed, situation.xdp_reason)
         }
         (Wish::Provide(desired), Presence::Absent) => missing(desired, situation.missing),
         (Wish::Provide(desired), Presence::Ambiguous(names)) => explain(
@@ -113,7 +122,7 @@ pub fn status(situation: &Situation<'_>) -> NodeStatus {
 
 /// Whether something that the agent made, or changed, is still there.
 fn is_anything_left(observed: &Observed<'_>) -> bool {
-    observed.attached.is_some() || observed.found_mtu.is_some()
+    observed.attached.is_some() || observed.found_mtu.is_some() || observed.found_channels.is_some()
 }
 
 /// The answer to a record that this release cannot read.
@@ -139,24 +148,34 @@ pub fn unreleased(failure: &Failure, generation: Option<i64>) -> NodeStatus {
     }
 }
 
-fn provided(situation: &Situation<'_>, interface: &Interface) -> NodeStatus {
+fn provided(situation: &Situation<'_>, desired: &Desired, interface: &Interface) -> NodeStatus {
     let phase = match situation.unfinished {
         true => NodePhase::Configuring,
         false => NodePhase::Ready,
+    };
+    let decision = decide(desired, interface, &situation.observed);
+    let refused = match &decision.path {
+        Path::Refused(obstacle, why) => Some(Failure {
+            reason: Reason::of(*obstacle),
+            message: format!("native XDP on {}: {why}", interface.name),
+        }),
+        Path::Native { .. } | Path::Generic | Path::Tc(_) => None,
     };
     let status = NodeStatus {
         interface_name: Some(interface.name.clone()),
         pci_address: interface.pci_address.clone(),
         driver: interface.driver.clone(),
         mtu: Some(interface.mtu),
-        ..settled(situation, phase)
+        ..settled(situation.failure.or(refused.as_ref()), phase)
     };
-    with_guard(status, situation)
+    let reason = decision.reason();
+    let reason = reason.as_deref().or(situation.xdp_reason);
+    with_guard(status, &situation.observed, reason)
 }
 
 /// `phase`, unless something failed.
-fn settled(situation: &Situation<'_>, phase: NodePhase) -> NodeStatus {
-    match situation.failure {
+fn settled(failure: Option<&Failure>, phase: NodePhase) -> NodeStatus {
+    match failure {
         Some(failure) => explain(NodePhase::Failed, failure.reason, &failure.message),
         None => NodeStatus {
             phase,
@@ -176,8 +195,7 @@ fn with_last_look(status: NodeStatus, last: Option<&NodeStatus>) -> NodeStatus {
     }
 }
 
-fn with_guard(status: NodeStatus, situation: &Situation<'_>) -> NodeStatus {
-    let observed = &situation.observed;
+fn with_guard(status: NodeStatus, observed: &Observed<'_>, reason: Option<&str>) -> NodeStatus {
     let ingress = observed.attached.and_then(ingress_mode);
     let enforcement = observed
         .in_force
@@ -186,7 +204,7 @@ fn with_guard(status: NodeStatus, situation: &Situation<'_>) -> NodeStatus {
     NodeStatus {
         xdp: ingress.map(|mode| XdpStatus {
             mode,
-            reason: situation.xdp_reason.map(str::to_owned),
+            reason: reason.map(str::to_owned),
         }),
         enforcement,
         ..status
@@ -249,6 +267,16 @@ const fn enforcement(mode: Mode) -> Enforcement {
 }
 
 impl Reason {
+    /// What a driver's no means to the user.
+    #[must_use]
+    pub const fn of(obstacle: Obstacle) -> Self {
+        match obstacle {
+            Obstacle::Mtu => Self::XdpUnsupportedMtu,
+            Obstacle::Channels => Self::XdpUnsupportedChannels,
+            Obstacle::Driver => Self::ProgramRefused,
+        }
+    }
+
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -258,10 +286,13 @@ impl Reason {
             Self::InUse => "InUse",
             Self::ForeignProgram => "ForeignProgram",
             Self::ProgramRefused => "ProgramRefused",
+            Self::XdpUnsupportedMtu => "XDPUnsupportedMTU",
+            Self::XdpUnsupportedChannels => "XDPUnsupportedChannels",
             Self::MapFull => "MapFull",
             Self::BpffsUnavailable => "BpffsUnavailable",
             Self::SetUpFailed => "SetUpFailed",
             Self::MtuRefused => "MTURefused",
+            Self::ChannelsRefused => "ChannelsRefused",
             Self::GuardFailed => "GuardFailed",
             Self::AgentTooOld => conditions::reason::AGENT_TOO_OLD,
         }

@@ -1,9 +1,11 @@
 //! What the agent tells of itself: its log, its metrics, its health.
 
+mod allowance;
+
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -16,13 +18,15 @@ use prometheus_client::{
     registry::Registry,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{debug, warn};
 use tracing_subscriber::EnvFilter;
 
+use self::allowance::Counters;
 use crate::{
     apply::{Chain, Programs},
     bpf::Count,
     config::LogFormat,
+    netlink,
     plan::Action,
 };
 
@@ -60,6 +64,8 @@ pub struct Metrics {
     actions: Family<ActionLabels, Counter>,
     interfaces: Family<PhaseLabels, Gauge>,
     ready: Arc<AtomicBool>,
+    /// The ENIs that are here, and the names of their interfaces.
+    present: Arc<Mutex<Vec<(String, String)>>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -105,8 +111,34 @@ impl Metrics {
         self.ready.store(true, Ordering::Relaxed);
     }
 
+    /// Tells which ENIs are here, and as what: the counters of their drivers are read for each scrape.
+    pub fn tell_interfaces(&self, interfaces: Vec<(String, String)>) {
+        *self.present.lock().unwrap_or_else(PoisonError::into_inner) = interfaces;
+    }
+
+    /// What the drivers have counted. An interface that has gone meanwhile has counted nothing.
+    async fn drivers(&self) -> Vec<(String, Counters)> {
+        let present = self
+            .present
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let mut counters = Vec::new();
+        for (eni, name) in present {
+            match netlink::counters(name).await {
+                Ok(read) => counters.push((eni, read)),
+                Err(error) => debug!(eni, %error, "Driver's counters unreadable"),
+            }
+        }
+        counters
+    }
+
     /// Everything, in the OpenMetrics text format.
-    fn text(&self, counts: &[(String, Vec<Count>)]) -> Result<String, std::fmt::Error> {
+    fn text(
+        &self,
+        counts: &[(String, Vec<Count>)],
+        drivers: &[(String, Counters)],
+    ) -> Result<String, std::fmt::Error> {
         let packets = Family::<PacketLabels, Counter>::default();
         let bytes = Family::<PacketLabels, Counter>::default();
         for (eni, count) in counts
@@ -127,6 +159,7 @@ impl Metrics {
         registry.register("bytes", "Their bytes, with Ethernet headers", bytes);
         registry.register("actions", "Changes of the kernel", self.actions.clone());
         registry.register("interfaces", "Records by phase", self.interfaces.clone());
+        allowance::register(&mut registry, drivers);
         let mut text = String::new();
         encode(&mut text, &registry)?;
         Ok(text)
@@ -162,7 +195,7 @@ async fn scrape(
         warn!(error = %Chain(&error), "Counters unreadable");
         Vec::new()
     });
-    let text = metrics.text(&counts);
+    let text = metrics.text(&counts, &metrics.drivers().await);
     let text = text.or(Err(StatusCode::INTERNAL_SERVER_ERROR))?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([("content-type", kind)], text))

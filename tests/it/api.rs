@@ -114,6 +114,21 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "supported values: \"Auto\", \"Native\", \"Generic\", \"Off\"",
     ),
     (
+        "policy-of-tc",
+        "dataPath: {mtuPolicy: Lower}",
+        "must not validate the schema (not)",
+    ),
+    (
+        "policy-of-auto",
+        "dataPath: {xdp: Auto, channelPolicy: Reduce}",
+        "must not validate the schema (not)",
+    ),
+    (
+        "mtu-policy",
+        "dataPath: {xdp: Native, mtuPolicy: Raise}",
+        "supported values: \"Fail\", \"Lower\"",
+    ),
+    (
         "dpdk-xdp",
         "enableDPDK: true\ndataPath: {xdp: Auto}",
         "an interface that DPDK drives runs no XDP or TC program",
@@ -257,6 +272,10 @@ const ACCEPTED: &[(&str, &str)] = &[
     ("mtu-jumbo", "mtu: 9216"),
     ("bare-off", "dataPath: {xdp: Off, enforcement: Off}"),
     ("quoted-off", "dataPath: {xdp: 'Off', enforcement: 'Off'}"),
+    (
+        "native-at-any-price",
+        "dataPath: {xdp: Native, mtuPolicy: Lower, channelPolicy: Reduce}",
+    ),
     ("dpdk", "enableDPDK: true\ndpdkDriver: vfio-pci"),
     ("short-id", "subnetID: subnet-12345678"),
     ("fixed", "ipv4: {addresses: [10.0.0.9, 10.0.0.10]}"),

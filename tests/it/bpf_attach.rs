@@ -1,6 +1,7 @@
 //! The guard on a real interface: attached, switched, removed. Needs root.
 
 mod handover;
+mod modes;
 mod refusals;
 
 use std::path::PathBuf;

@@ -113,6 +113,18 @@ impl World {
         done.recv().unwrap();
     }
 
+    /// Sets the MTU of the host's interface, which is what a veth asks its peer for.
+    pub(crate) fn set_host_mtu(&self, mtu: u32) {
+        let (sender, done) = mpsc::channel();
+        self.jobs
+            .send(Box::new(move || {
+                ip(&format!("link set vpc0 mtu {mtu}"));
+                sender.send(()).unwrap();
+            }))
+            .unwrap();
+        done.recv().unwrap();
+    }
+
     /// Sends to one of the node's addresses.
     pub(crate) fn send_to(&self, address: Ipv4Addr, text: &str) {
         self.host.send_to(text.as_bytes(), (address, PORT)).unwrap();
@@ -152,13 +164,22 @@ pub(crate) fn guard(ingress: WantedIngress, mode: Mode) -> Guard {
 
 /// Runs `ip` in this thread's namespace.
 pub(crate) fn ip(arguments: &str) -> String {
-    let output = Command::new("ip")
+    iproute("ip", arguments)
+}
+
+/// In this thread's network, as `ip`.
+pub(crate) fn tc(arguments: &str) -> String {
+    iproute("tc", arguments)
+}
+
+fn iproute(program: &str, arguments: &str) -> String {
+    let output = Command::new(program)
         .args(arguments.split_whitespace())
         .output()
         .expect("iproute2 is installed");
     assert!(
         output.status.success(),
-        "ip {arguments}: {}",
+        "{program} {arguments}: {}",
         String::from_utf8_lossy(&output.stderr)
     );
     String::from_utf8(output.stdout).unwrap()

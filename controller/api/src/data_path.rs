@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// The wish for the XDP and TC programs of an interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("allOf" = [only_with_native("mtuPolicy"), only_with_native("channelPolicy")]))]
 pub struct DataPath {
     /// Where the ingress check runs. `Auto`: native XDP if the driver takes it as the interface is,
     /// else the same check on TC. `Native`: native XDP or nothing. `Generic`: XDP on socket buffers,
@@ -18,6 +19,17 @@ pub struct DataPath {
     /// and counted. `Off`: not checked. Default `Enforce`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enforcement: Option<Enforcement>,
+    /// With `xdp: Native` only: what to do when the MTU is larger than the driver takes with XDP.
+    /// `Fail`: the check runs on TC, and the interface fails with the reason. `Lower`: the MTU becomes
+    /// 3498, until it need not be. Default `Fail`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu_policy: Option<MtuPolicy>,
+    /// With `xdp: Native` only: what to do when more than half of the channels that the driver has are
+    /// in use, as XDP wants one of its own for each. `Fail`: the check runs on TC, and the interface
+    /// fails with the reason. `Reduce`: half of them are used, which may halve the throughput of the
+    /// stack. Default `Fail`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel_policy: Option<ChannelPolicy>,
 }
 
 /// Where the ingress check is wanted.
@@ -44,6 +56,36 @@ pub enum Enforcement {
     Audit,
     /// Passed unchecked.
     Off,
+}
+
+/// What happens to an MTU that the driver does not take with XDP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum MtuPolicy {
+    /// The interface fails, with the reason.
+    #[default]
+    Fail,
+    /// It is lowered.
+    Lower,
+}
+
+/// What happens to channels of which the driver has none left for XDP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum ChannelPolicy {
+    /// The interface fails, with the reason.
+    #[default]
+    Fail,
+    /// Half of them are used.
+    Reduce,
+}
+
+/// A field that belongs to native XDP. A schema says it, because CEL does not see a field without a
+/// `type`, such as `xdp`.
+fn only_with_native(field: &str) -> serde_json::Value {
+    let native =
+        serde_json::json!({"required": ["xdp"], "properties": {"xdp": {"enum": ["Native"]}}});
+    serde_json::json!({"not": {"required": [field], "not": native}})
 }
 
 /// Where the ingress check runs.

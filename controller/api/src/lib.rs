@@ -56,7 +56,7 @@ pub use attachment::{
     Dpdk, Ec2State, Ec2Status, NodeEniAttachment, NodeEniAttachmentSpec, NodeEniAttachmentStatus,
     NodeEniRef, NodePhase, NodeStatus, PoolPlace, XdpStatus,
 };
-pub use data_path::{DataPath, Enforcement, XdpMode, XdpPolicy};
+pub use data_path::{ChannelPolicy, DataPath, Enforcement, MtuPolicy, XdpMode, XdpPolicy};
 pub use elastic_ip::{ElasticIpClaim, ElasticIpWish};
 pub use eni_pool::{Address, EniPool, EniPoolSpec, EniPoolStatus, PoolMember, PoolRef, PoolZone};
 pub use ids::{

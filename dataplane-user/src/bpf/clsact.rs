@@ -20,7 +20,7 @@ use super::{
 
 /// Before other filters, and not at the numbers others take for themselves (Cilium: 1, 1).
 const PRIORITY: u16 = 7;
-const HANDLE: TcHandle = TcHandle::new(0, 0xe1);
+const HANDLE: u16 = 0xe1;
 
 /// Attaches the program, or gives it to the filter that is there.
 pub(super) fn attach(
@@ -51,7 +51,7 @@ pub(super) fn attach(
 
     let options = NlOptions {
         priority: PRIORITY,
-        handle: HANDLE,
+        handle: TcHandle::new(0, HANDLE),
         classid: None,
     };
     let attached = program.attach_with_options(&name, direction, TcAttachOptions::Netlink(options));
@@ -71,21 +71,28 @@ pub(super) fn attach(
     Ok(())
 }
 
-/// The interface the slot's filter is on, 0 if that is gone, and the number of its program, as the pin says.
-pub(super) fn observe(folder: &Path, slot: &str) -> Result<Option<(u32, u32)>, Error> {
+/// The interface that the slot's filter is on and the number of its program. What the pin says is not enough: the
+/// interface may be gone, its index another's, or somebody took the filter off.
+pub(super) fn observe(
+    folder: &Path,
+    slot: &str,
+    direction: TcAttachType,
+) -> Result<Option<(u32, u32)>, Error> {
     let prefix = pin_name(slot, "");
     for name in names(folder)? {
-        let ifindex = name
+        let index = name
             .strip_prefix(&prefix)
             .and_then(|index| index.parse().ok());
-        if let Some(ifindex) = ifindex {
-            // The pin outlives the interface and its filters.
-            let ifindex = interface::name(ifindex).map_or(0, |_| ifindex);
-            let info =
-                ProgramInfo::from_pin(folder.join(&name)).map_err(|source| Error::Program {
-                    program: name,
-                    source: Box::new(source),
-                })?;
+        let Some(ifindex) = index else {
+            continue;
+        };
+        let there = interface::filter(ifindex, direction, PRIORITY, u32::from(HANDLE))
+            .map_err(|source| Error::Interface { ifindex, source })?;
+        let info = ProgramInfo::from_pin(folder.join(&name)).map_err(|source| Error::Program {
+            program: name,
+            source: Box::new(source),
+        })?;
+        if there == Some(info.id()) {
             return Ok(Some((ifindex, info.id())));
         }
     }
@@ -122,7 +129,7 @@ pub(super) fn detach(
 }
 
 fn existing(name: &str, direction: TcAttachType) -> std::io::Result<SchedClassifierLink> {
-    SchedClassifierLink::attached(name, direction, PRIORITY, HANDLE, None)
+    SchedClassifierLink::attached(name, direction, PRIORITY, TcHandle::new(0, HANDLE), None)
 }
 
 fn pin_name(slot: &str, ifindex: impl std::fmt::Display) -> String {

@@ -3,6 +3,8 @@
 //! Native and generic XDP exclude each other, and a driver may refuse both: TC is what stands in between
 //! and what is fallen back to, so that packets are checked at every moment.
 
+use std::os::fd::{AsFd as _, AsRawFd as _};
+
 use aya::programs::{
     LinkOrder, SchedClassifier, TcAttachType, Xdp, XdpMode, links::FdLink, loaded_programs,
     tc::TcAttachOptions,
@@ -16,6 +18,7 @@ use super::{
     link::{Kind, Link},
     object::Object,
     pins::Pins,
+    refusal::{Obstacle, Refusal},
     slot::{Cause, Slot},
 };
 
@@ -43,7 +46,7 @@ pub(super) struct Hooks {
 enum Attempt {
     Attached,
     /// The driver will not, for this reason.
-    Refused(String),
+    Refused(Refusal),
 }
 
 impl Hooks {
@@ -101,29 +104,29 @@ impl Hooks {
             WantedIngress::XdpGeneric => IngressMode::XdpGeneric,
             WantedIngress::Tc => IngressMode::Tc,
         };
-        let refusal = match mode {
-            IngressMode::XdpNative | IngressMode::XdpGeneric => {
-                ingress.attach_xdp(object, ifindex, mode, *kernel)?
-            }
-            IngressMode::Tc => Attempt::Refused(String::new()),
-        };
-        let report = |mode, reason| AttachReport {
+        let report = |mode, reason, obstacle| AttachReport {
             mode,
             frags: kernel.frags && mode != IngressMode::Tc,
             reason,
+            obstacle,
             tcx: kernel.tcx,
         };
-        let Attempt::Refused(cause) = refusal else {
-            return Ok(report(mode, None));
-        };
-        ingress.attach_tc(object, ifindex, *kernel)?;
         let what = match mode {
             IngressMode::XdpNative => "native",
             IngressMode::XdpGeneric => "generic",
-            IngressMode::Tc => return Ok(report(IngressMode::Tc, None)),
+            IngressMode::Tc => {
+                ingress.attach_tc(object, ifindex, *kernel)?;
+                return Ok(report(mode, None, None));
+            }
         };
-        let reason = format!("{what} XDP refused: {cause}; the check runs on TC ingress");
-        Ok(report(IngressMode::Tc, Some(reason)))
+        match ingress.attach_xdp(object, ifindex, mode, *kernel)? {
+            Attempt::Attached => Ok(report(mode, None, None)),
+            Attempt::Refused(Refusal { obstacle, text }) => {
+                ingress.attach_tc(object, ifindex, *kernel)?;
+                let reason = format!("{what} XDP refused: {text}; the check runs on TC ingress");
+                Ok(report(IngressMode::Tc, Some(reason), Some(obstacle)))
+            }
+        }
     }
 
     /// Removes both.
@@ -145,7 +148,7 @@ impl Slot {
             program_id,
         };
         let Some(link) = self.link()? else {
-            return Ok(clsact::observe(&self.folder, self.name)?
+            return Ok(clsact::observe(&self.folder, self.name, self.direction)?
                 .map(|(ifindex, program_id)| (ifindex, hook(IngressMode::Tc, program_id))));
         };
         let mode = match link.kind {
@@ -208,7 +211,10 @@ impl Slot {
         }
         // A verifier that refuses the program is a refusal like the driver's: the guard goes elsewhere.
         let program = match object.xdp(INGRESS_XDP) {
-            Err(error) => return Ok(Attempt::Refused(chain(&error))),
+            Err(error) => {
+                let (obstacle, text) = (Obstacle::Driver, chain(&error));
+                return Ok(Attempt::Refused(Refusal { obstacle, text }));
+            }
             Ok(program) => program,
         };
         let flags = match mode {
@@ -223,7 +229,15 @@ impl Slot {
             }
             Err(error) => match interface::xdp(ifindex)? {
                 Some(xdp) => Err(foreign_error(ifindex, xdp.program_id)),
-                None => Ok(Attempt::Refused(chain(&*error))),
+                None => {
+                    let fd = program.fd().map(|fd| fd.as_fd().as_raw_fd());
+                    let fd = fd.map_err(|source| Error::Program {
+                        program: INGRESS_XDP.to_owned(),
+                        source: Box::new(source),
+                    })?;
+                    let refusal = Refusal::explain(&*error, ifindex, fd, mode);
+                    Ok(Attempt::Refused(refusal))
+                }
             },
         }
     }

@@ -1,17 +1,12 @@
-//! What an interface says about its XDP program, by one rtnetlink message.
+//! What an interface says about its programs, by one rtnetlink message.
 
-use std::{io, os::fd::AsRawFd as _};
+use std::io;
 
-use nix::{
-    errno::Errno,
-    net::if_::if_indextoname,
-    sys::socket::{
-        AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto,
-        socket,
-    },
-};
+use aya::programs::TcAttachType;
+use nix::net::if_::if_indextoname;
 
 use super::{Error, IngressMode};
+use crate::netlink::message::{self, HEADER, NETLINK_ROUTE, attribute, field};
 
 /// The XDP program of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,18 +15,26 @@ pub(super) struct Xdp {
     pub(super) program_id: u32,
 }
 
-// linux/rtnetlink.h and linux/if_link.h.
+// linux/rtnetlink.h, linux/if_link.h and linux/pkt_cls.h.
 const RTM_GETLINK: u16 = 18;
 const RTM_NEWLINK: u16 = 16;
-const NLMSG_ERROR: u16 = 2;
 const IFLA_XDP: u16 = 43;
 const IFLA_XDP_ATTACHED: u16 = 2;
 const IFLA_XDP_PROG_ID: u16 = 4;
 const XDP_ATTACHED_SKB: u8 = 2;
-const NLA_TYPE_MASK: u16 = 0x3fff;
 
-/// `nlmsghdr` and `ifinfomsg`, 16 bytes each.
-const HEADER: usize = 16;
+const RTM_GETTFILTER: u16 = 46;
+const RTM_NEWTFILTER: u16 = 44;
+const TCA_OPTIONS: u16 = 2;
+const TCA_BPF_ID: u16 = 11;
+const CLSACT_INGRESS: u32 = 0xffff_fff2;
+const CLSACT_EGRESS: u32 = 0xffff_fff3;
+const ETH_P_ALL: u16 = 3;
+
+/// `tcmsg`.
+const FILTER_HEADER: usize = 20;
+/// `ifinfomsg`.
+const LINK_HEADER: usize = 16;
 
 /// The XDP program of an interface, if it has one.
 ///
@@ -39,7 +42,7 @@ const HEADER: usize = 16;
 /// 4 there (cilium#30132).
 pub(super) fn xdp(ifindex: u32) -> Result<Option<Xdp>, Error> {
     let reply = get_link(ifindex).map_err(|source| Error::Interface { ifindex, source })?;
-    let Some(attributes) = reply.get(2 * HEADER..) else {
+    let Some(attributes) = reply.get(HEADER + LINK_HEADER..) else {
         return Ok(None);
     };
     let Some(nest) = attribute(attributes, IFLA_XDP) else {
@@ -59,6 +62,42 @@ pub(super) fn xdp(ifindex: u32) -> Result<Option<Xdp>, Error> {
     }))
 }
 
+/// The program of the filter at this place of an interface's clsact qdisc, if there is one.
+pub(super) fn filter(
+    ifindex: u32,
+    direction: TcAttachType,
+    priority: u16,
+    handle: u32,
+) -> io::Result<Option<u32>> {
+    let parent = match direction {
+        TcAttachType::Egress => CLSACT_EGRESS,
+        _ => CLSACT_INGRESS,
+    };
+    let protocol = u32::from(ETH_P_ALL.to_be());
+    let mut body = vec![0; 4];
+    for field in [
+        ifindex,
+        handle,
+        parent,
+        u32::from(priority) << 16 | protocol,
+    ] {
+        body.extend(field.to_ne_bytes());
+    }
+    // What refuses has no such filter, no such qdisc or no such interface.
+    let answer = message::ask(
+        NETLINK_ROUTE,
+        &message::message(RTM_GETTFILTER, false, &body),
+    )?;
+    let attributes = answer
+        .as_deref()
+        .ok()
+        .filter(|answer| field(answer, 4) == Some(RTM_NEWTFILTER));
+    let attributes = attributes.and_then(|answer| answer.get(HEADER + FILTER_HEADER..));
+    let options = attributes.and_then(|attributes| attribute(attributes, TCA_OPTIONS));
+    let program = options.and_then(|options| attribute(options, TCA_BPF_ID));
+    Ok(program.and_then(|id| Some(u32::from_ne_bytes(*id.first_chunk()?))))
+}
+
 /// The interface's present name, for the calls of aya that want one.
 pub(super) fn name(ifindex: u32) -> Result<String, Error> {
     let name = if_indextoname(ifindex).map_err(|errno| Error::Interface {
@@ -69,51 +108,12 @@ pub(super) fn name(ifindex: u32) -> Result<String, Error> {
 }
 
 fn get_link(ifindex: u32) -> io::Result<Vec<u8>> {
-    let socket = socket(
-        AddressFamily::Netlink,
-        SockType::Raw,
-        SockFlag::SOCK_CLOEXEC,
-        SockProtocol::NetlinkRoute,
-    )?;
-    let mut request = [0; 2 * HEADER];
-    request[..4].copy_from_slice(&32_u32.to_ne_bytes());
-    request[4..6].copy_from_slice(&RTM_GETLINK.to_ne_bytes());
-    // NLM_F_REQUEST.
-    request[6..8].copy_from_slice(&1_u16.to_ne_bytes());
-    request[HEADER + 4..HEADER + 8].copy_from_slice(&ifindex.to_ne_bytes());
-    let kernel = NetlinkAddr::new(0, 0);
-    sendto(socket.as_raw_fd(), &request, &kernel, MsgFlags::empty())?;
-
-    // A link with its statistics is about 2 kB; virtual functions make it longer.
-    let mut reply = vec![0; 64 * 1024];
-    let length = recv(socket.as_raw_fd(), &mut reply, MsgFlags::empty())?;
-    reply.truncate(length);
-    match field(&reply, 4) {
-        Some(RTM_NEWLINK) => Ok(reply),
-        Some(NLMSG_ERROR) => {
-            let code = reply.get(HEADER..).and_then(|body| body.first_chunk());
-            let code = code.map_or(0, |code| i32::from_ne_bytes(*code));
-            Err(Errno::from_raw(-code).into())
-        }
-        _ => Err(io::Error::other("an answer that is not a link")),
+    let mut body = [0; LINK_HEADER];
+    body[4..8].copy_from_slice(&ifindex.to_ne_bytes());
+    let request = message::message(RTM_GETLINK, false, &body);
+    match message::ask(NETLINK_ROUTE, &request)? {
+        Ok(reply) if field(&reply, 4) == Some(RTM_NEWLINK) => Ok(reply),
+        Ok(_) => Err(io::Error::other("an answer that is not a link")),
+        Err(refusal) => Err(refusal.errno.into()),
     }
-}
-
-/// The value of the first attribute of a kind.
-fn attribute(mut attributes: &[u8], kind: u16) -> Option<&[u8]> {
-    loop {
-        let length = usize::from(field(attributes, 0)?);
-        let value = attributes.get(4..length)?;
-        if field(attributes, 2)? & NLA_TYPE_MASK == kind {
-            return Some(value);
-        }
-        attributes = attributes.get(length.next_multiple_of(4)..)?;
-    }
-}
-
-fn field(bytes: &[u8], offset: usize) -> Option<u16> {
-    bytes
-        .get(offset..)?
-        .first_chunk()
-        .map(|field| u16::from_ne_bytes(*field))
 }

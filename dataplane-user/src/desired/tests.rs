@@ -53,7 +53,11 @@ fn check(change: impl FnOnce(&mut NodeEniAttachment), expected: &Expect) {
 }
 
 fn asked(xdp: Option<XdpPolicy>, enforcement: Option<Enforcement>) -> Option<DataPath> {
-    Some(DataPath { xdp, enforcement })
+    Some(DataPath {
+        xdp,
+        enforcement,
+        ..DataPath::default()
+    })
 }
 
 #[test]

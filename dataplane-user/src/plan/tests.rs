@@ -1,6 +1,8 @@
 mod laws;
 mod model;
+mod policies;
 
+use eniway_api::{ChannelPolicy, MtuPolicy};
 use expect_test::{Expect, expect};
 
 use self::model::Kernel;
@@ -14,6 +16,8 @@ fn desired(ingress: WantedIngress, mode: Mode) -> Desired {
         eni: ENI.into(),
         mac: eniway_api::MacAddress([2, 0, 0, 0, 0, 1]),
         mtu: None,
+        mtu_policy: MtuPolicy::Fail,
+        channel_policy: ChannelPolicy::Fail,
         guard: Guard {
             ingress,
             config: GuardConfig {
@@ -242,9 +246,11 @@ fn only_what_no_record_knows_is_an_orphan() {
         },
     ];
     let found = BTreeMap::from([(ENI.to_owned(), 1500), ("eni-3".to_owned(), 1500)]);
-    let orphans = orphans(&attached, &found, &[ENI.into()]);
+    let orphans = orphans(&attached, &found, &found, &[ENI.into()]);
     let eni = "eni-2".into();
     let detach = Action::DetachGuard { eni };
     let eni = "eni-3".into();
-    assert_eq!(orphans, [detach, Action::ForgetMtu { eni }]);
+    let mtu = Action::ForgetMtu { eni };
+    let eni = "eni-3".into();
+    assert_eq!(orphans, [detach, mtu, Action::ForgetChannels { eni }]);
 }

@@ -21,6 +21,8 @@ pub(super) struct Memory {
     pub(super) failed: Option<Failed>,
     pub(super) missing_since: Option<Instant>,
     pub(super) phase: NodePhase,
+    /// The name of its interface, while it is here.
+    pub(super) interface: Option<String>,
 }
 
 /// An action that failed, and what it was about: when that changes, it is tried at once.
@@ -41,18 +43,23 @@ impl Memory {
         report: Option<AttachReport>,
     ) -> Option<Failure> {
         match action {
-            Action::AttachGuard { index, guard, .. } => {
+            Action::AttachGuard {
+                index,
+                guard,
+                reason,
+                ..
+            } => {
                 let report = report?;
                 let refused = guard.ingress == WantedIngress::XdpNative
                     && report.mode != IngressMode::XdpNative;
-                self.xdp_reason = report.reason;
+                self.xdp_reason = report.reason.or_else(|| reason.clone());
                 self.in_force = Some(InForce {
                     config: guard.config.clone(),
                     attached: (!refused).then_some((*index, guard.ingress)),
                 });
                 let reason = self.xdp_reason.as_deref().unwrap_or("no reason was given");
                 refused.then(|| Failure {
-                    reason: Reason::ProgramRefused,
+                    reason: report.obstacle.map_or(Reason::ProgramRefused, Reason::of),
                     message: format!("{action}: native XDP was refused: {reason}"),
                 })
             }
@@ -75,6 +82,9 @@ impl Memory {
             Action::SetMtu { .. }
             | Action::RestoreMtu { .. }
             | Action::ForgetMtu { .. }
+            | Action::SetChannels { .. }
+            | Action::RestoreChannels { .. }
+            | Action::ForgetChannels { .. }
             | Action::SetUp { .. } => None,
         }
     }

@@ -39,6 +39,15 @@ impl Store {
         self.records.values().filter_map(Record::eni)
     }
 
+    /// The ENIs whose interfaces are here, and the interfaces' names.
+    pub(super) fn interfaces(&self) -> Vec<(String, String)> {
+        let here = self.records.values().filter_map(|record| {
+            let name = self.memories.get(&record.uid())?.interface.clone()?;
+            Some((record.eni()?.to_string(), name))
+        });
+        here.collect()
+    }
+
     pub(super) fn knows_every_eni(&self) -> bool {
         let unreadable = |record: &Record| matches!(record, Record::Unreadable(_));
         !self

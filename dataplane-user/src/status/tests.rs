@@ -3,6 +3,7 @@ use expect_test::{Expect, expect};
 use super::*;
 use crate::{
     bpf::{Guard, GuardConfig, Hook, WantedIngress},
+    netlink::{Channels, Device, Driver, Release},
     plan::InForce,
 };
 
@@ -31,6 +32,8 @@ fn provide() -> Wish {
         eni: "eni-1".into(),
         mac: eniway_api::MacAddress([2, 0, 0, 0, 0, 1]),
         mtu: None,
+        mtu_policy: Default::default(),
+        channel_policy: Default::default(),
         guard: Guard {
             ingress: WantedIngress::XdpAuto,
             config: config(),
@@ -63,6 +66,10 @@ fn good() -> Case {
             mtu: 9001,
             pci_address: Some("0000:00:06.0".to_owned()),
             driver: Some("ena".to_owned()),
+            device: Device {
+                kernel: Release(6, 12),
+                ..Device::default()
+            },
         }),
         attached: attached(3),
         unfinished: false,
@@ -83,6 +90,7 @@ fn check(case: &Case, expected: &Expect) {
             presence: &case.presence,
             attached: case.attached.as_ref(),
             found_mtu: None,
+            found_channels: None,
             in_force: Some(&in_force),
         },
         unfinished: case.unfinished,
@@ -239,4 +247,45 @@ fn what_cannot_be_seen_is_not_called_released() {
     let status = unreleased(&failure, Some(1));
     assert_eq!(status.phase, NodePhase::Releasing);
     assert!(!status.released);
+}
+
+/// A kernel's own ENA with all channels in use, at this MTU.
+fn ena(mtu: u32, wanted: WantedIngress) -> Case {
+    let mut case = good();
+    let Presence::Present(interface) = &mut case.presence else {
+        unreachable!()
+    };
+    interface.mtu = mtu;
+    interface.device.driver = Some(Driver {
+        name: "ena".to_owned(),
+        version: "6.12.0".to_owned(),
+    });
+    interface.device.channels = Some(Channels { current: 8, max: 8 });
+    let Wish::Provide(desired) = &mut case.wish else {
+        unreachable!()
+    };
+    desired.guard.ingress = wanted;
+    let ingress = case.attached.as_mut().unwrap().ingress.as_mut();
+    ingress.unwrap().mode = IngressMode::Tc;
+    case
+}
+
+#[test]
+fn auto_on_tc_is_ready_and_says_why() {
+    check(
+        &ena(9001, WantedIngress::XdpAuto),
+        &expect![[
+            r#"{"phase":"Ready","interfaceName":"ens6","pciAddress":"0000:00:06.0","driver":"ena","mtu":9001,"xdp":{"mode":"Tc","reason":"with native XDP ena 6.12.0 takes an MTU of at most 3498, and it is 9001; xdp: Native with mtuPolicy: Lower changes that; the check runs on TC ingress"},"enforcement":"Enforce"}"#
+        ]],
+    );
+}
+
+#[test]
+fn native_that_cannot_be_fails_by_what_stands_in_its_way() {
+    check(
+        &ena(1500, WantedIngress::XdpNative),
+        &expect![[
+            r#"{"phase":"Failed","reason":"XDPUnsupportedChannels","message":"native XDP on ens6: with native XDP ena 6.12.0 takes at most 4 of its 8 channels, and 8 are in use; xdp: Native with channelPolicy: Reduce changes that","interfaceName":"ens6","pciAddress":"0000:00:06.0","driver":"ena","mtu":1500,"xdp":{"mode":"Tc","reason":"with native XDP ena 6.12.0 takes at most 4 of its 8 channels, and 8 are in use; xdp: Native with channelPolicy: Reduce changes that; the check runs on TC ingress"},"enforcement":"Enforce"}"#
+        ]],
+    );
 }

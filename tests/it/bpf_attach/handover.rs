@@ -16,7 +16,7 @@ use std::{
 use eniway_agent::bpf::{Guard, IngressMode, Mode, WantedIngress};
 
 use super::{CLSACT, drops_strangers, open, today};
-use crate::bpf_world::{ENI, OWN, STRANGER, World, files, guard, in_world};
+use crate::bpf_world::{ENI, OWN, STRANGER, World, files, guard, in_world, tc};
 
 #[test]
 fn a_new_process_takes_the_guard_over_without_a_packet_lost() {
@@ -138,6 +138,28 @@ fn a_link_whose_interface_is_gone_is_made_anew() {
             drops_strangers(world);
         });
     }
+}
+
+#[test]
+fn a_filter_that_somebody_took_off_is_missed_and_made_anew() {
+    in_world(1500, |world| {
+        let want = guard(WantedIngress::Tc, Mode::Enforce);
+        let mut bpf = open(world, CLSACT);
+        bpf.attach(ENI, world.ifindex(), &want).unwrap();
+        assert!(bpf.attached().unwrap()[0].egress.is_some());
+        for (by_hand, left) in [
+            ("filter del dev eni0 egress", (true, false)),
+            ("qdisc del dev eni0 clsact", (false, false)),
+        ] {
+            tc(by_hand);
+            let attached = bpf.attached().unwrap().remove(0);
+            let seen = (attached.ingress.is_some(), attached.egress.is_some());
+            assert_eq!(seen, left, "{by_hand}");
+            bpf.attach(ENI, world.ifindex(), &want).unwrap();
+            assert!(bpf.attached().unwrap()[0].egress.is_some());
+            drops_strangers(world);
+        }
+    });
 }
 
 #[test]

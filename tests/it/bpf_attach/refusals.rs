@@ -1,6 +1,6 @@
 //! What cannot be attached is named, and nothing of others is touched. Needs root.
 
-use eniway_agent::bpf::{Bpf, Error, IngressMode, Kernel, Mode, WantedIngress};
+use eniway_agent::bpf::{Bpf, Error, IngressMode, Kernel, Mode, Obstacle, WantedIngress};
 
 use super::{drops_strangers, open, today};
 use crate::bpf_world::{ENI, guard, in_world, ip};
@@ -44,6 +44,10 @@ fn a_driver_that_refuses_gets_the_guard_on_tc_with_the_reason() {
         assert_eq!(report.mode, IngressMode::Tc);
         let reason = report.reason.unwrap();
         assert!(reason.starts_with("native XDP refused: "), "{reason}");
+        // The driver's own words, which an error number alone does not bring.
+        assert!(reason.contains("MTU is too large"), "{reason}");
+        assert!(!reason.contains("os error"), "{reason}");
+        assert_eq!(report.obstacle, Some(Obstacle::Mtu));
         assert!(
             reason.ends_with("; the check runs on TC ingress"),
             "{reason}"

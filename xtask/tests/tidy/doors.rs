@@ -28,10 +28,7 @@ const DOORS: &[Door] = &[
     Door {
         folders: &["dataplane-user/src"],
         words: &["rtnetlink::", "use rtnetlink"],
-        open: &[
-            "dataplane-user/src/netlink",
-            "dataplane-user/src/bpf/interface.rs",
-        ],
+        open: &["dataplane-user/src/netlink"],
     },
     Door {
         folders: &["dataplane-user/src"],

@@ -21,6 +21,13 @@ fn wishes() -> impl Strategy<Value = Wish> {
         8 => (ingress, modes(), mtu).prop_map(|(ingress, mode, mtu)| {
             Wish::Provide(Desired { mtu, ..desired(ingress, mode) })
         }),
+        4 => (any::<bool>(), any::<bool>()).prop_map(|(lower, reduce)| {
+            Wish::Provide(Desired {
+                mtu_policy: if lower { MtuPolicy::Lower } else { MtuPolicy::Fail },
+                channel_policy: if reduce { ChannelPolicy::Reduce } else { ChannelPolicy::Fail },
+                ..desired(WantedIngress::XdpNative, Mode::Enforce)
+            })
+        }),
         2 => any::<bool>().prop_map(release),
     ]
 }
@@ -29,6 +36,8 @@ fn kernels() -> impl Strategy<Value = Kernel> {
     let present = prop_oneof![
         Just(Kernel::empty()),
         (3u32..5, any::<bool>()).prop_map(|(index, up)| Kernel::plugged(index, up)),
+        (prop_oneof![Just(1500), Just(9001)], 1u32..=8)
+            .prop_map(|(mtu, channels)| Kernel::ena(mtu, channels)),
     ];
     let pins = prop_oneof![Just(None), (0u32..5).prop_map(Some)];
     (present, pins).prop_map(|(kernel, pins)| match pins {
@@ -64,19 +73,23 @@ proptest! {
         prop_assert_eq!(&mortal.presence, &alive.presence);
         prop_assert_eq!(&mortal.attached, &alive.attached);
         prop_assert_eq!(&mortal.found_mtu, &alive.found_mtu);
+        prop_assert_eq!(&mortal.found_channels, &alive.found_channels);
     }
 
     /// Clean: whatever was asked for meanwhile, a release leaves the interface as it was found.
     #[test]
     fn a_release_gives_everything_back(wishes in prop::collection::vec(wishes(), 0..4)) {
-        let mut kernel = Kernel::plugged(3, true);
-        for wish in wishes {
-            kernel.converge(&wish);
+        for untouched in [Kernel::plugged(3, true), Kernel::ena(9001, 8)] {
+            let mut kernel = untouched.clone();
+            for wish in &wishes {
+                kernel.converge(wish);
+            }
+            let mut found = kernel.clone();
+            found.converge(&release(false));
+            prop_assert_eq!(found.presence, untouched.presence);
+            let left = (found.attached, found.found_mtu, found.found_channels);
+            prop_assert_eq!(left, (None, None, None));
         }
-        let mut found = kernel.clone();
-        found.converge(&release(false));
-        prop_assert_eq!(found.presence, Kernel::plugged(3, true).presence);
-        prop_assert_eq!((found.attached, found.found_mtu), (None, None));
     }
 
     /// Guarded: under Enforce an interface that was down never goes up without its guard.

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::*;
+use crate::netlink::{Device, Driver, Release};
 
 /// A kernel with one ENI, that does what the real one does with each action.
 #[derive(Clone, Debug)]
@@ -10,6 +11,7 @@ pub(super) struct Kernel {
     pub(super) presence: Presence,
     pub(super) attached: Option<Attached>,
     pub(super) found_mtu: Option<u32>,
+    pub(super) found_channels: Option<u32>,
     pub(super) in_force: Option<InForce>,
 }
 
@@ -19,6 +21,7 @@ impl Kernel {
             presence: Presence::Absent,
             attached: None,
             found_mtu: None,
+            found_channels: None,
             in_force: None,
         }
     }
@@ -31,11 +34,34 @@ impl Kernel {
             mtu: 1500,
             pci_address: None,
             driver: None,
+            device: Device {
+                kernel: Release(6, 18),
+                ..Device::default()
+            },
         };
         Self {
             presence: Presence::Present(interface),
             ..Self::empty()
         }
+    }
+
+    /// An ENA of the kernel's own.
+    pub(super) fn ena(mtu: u32, current: u32) -> Self {
+        let mut kernel = Self::plugged(3, true);
+        let Presence::Present(interface) = &mut kernel.presence else {
+            unreachable!()
+        };
+        interface.mtu = mtu;
+        interface.device = Device {
+            driver: Some(Driver {
+                name: "ena".to_owned(),
+                version: "6.8.0".to_owned(),
+            }),
+            channels: Some(Channels { current, max: 8 }),
+            features: None,
+            kernel: Release(6, 8),
+        };
+        kernel
     }
 
     pub(super) fn guarded(self, ifindex: u32) -> Self {
@@ -63,29 +89,73 @@ impl Kernel {
                 presence: &self.presence,
                 attached: self.attached.as_ref(),
                 found_mtu: self.found_mtu,
+                found_channels: self.found_channels,
                 in_force: self.in_force.as_ref(),
             },
         )
     }
 
     pub(super) fn apply(&mut self, action: &Action) {
+        let attached = self.attached.as_ref();
+        let is_native = attached
+            .and_then(|attached| attached.ingress)
+            .is_some_and(|hook| hook.mode == IngressMode::XdpNative);
+        // An ENA of the kernel's own lets nothing grow while it has an XDP program.
+        let is_cramped = is_native && is_ena(&self.presence);
         match (action, &mut self.presence) {
             (Action::SetMtu { found, mtu, .. }, Presence::Present(interface)) => {
                 assert_eq!(*found, interface.mtu);
+                assert!(
+                    *mtu <= interface.mtu || !is_cramped,
+                    "the driver lets it grow"
+                );
                 self.found_mtu.get_or_insert(*found);
                 interface.mtu = *mtu;
             }
             (Action::RestoreMtu { mtu, .. }, Presence::Present(interface)) => {
+                assert!(
+                    *mtu <= interface.mtu || !is_cramped,
+                    "the driver lets it grow"
+                );
                 assert_eq!(self.found_mtu.take(), Some(*mtu));
                 interface.mtu = *mtu;
             }
             (Action::ForgetMtu { .. }, _) => {
                 assert!(self.found_mtu.take().is_some(), "there is an MTU to forget");
             }
+            (
+                Action::SetChannels {
+                    found, channels, ..
+                },
+                Presence::Present(interface),
+            ) => {
+                let now = interface.device.channels.as_mut().unwrap();
+                assert_eq!(*found, now.current);
+                self.found_channels.get_or_insert(*found);
+                now.current = *channels;
+            }
+            (Action::RestoreChannels { channels, .. }, Presence::Present(interface)) => {
+                assert!(!is_cramped, "the driver lets them grow");
+                assert_eq!(self.found_channels.take(), Some(*channels));
+                interface.device.channels.as_mut().unwrap().current = *channels;
+            }
+            (Action::ForgetChannels { .. }, _) => {
+                assert!(self.found_channels.take().is_some());
+            }
             (Action::SetUp { .. }, Presence::Present(interface)) => interface.up = true,
             (Action::AttachGuard { index, guard, .. }, Presence::Present(interface)) => {
                 assert_eq!(*index, interface.index);
+                let mode = match guard.ingress {
+                    WantedIngress::XdpAuto | WantedIngress::XdpNative => {
+                        assert_fits(interface);
+                        IngressMode::XdpNative
+                    }
+                    WantedIngress::XdpGeneric => IngressMode::XdpGeneric,
+                    WantedIngress::Tc => IngressMode::Tc,
+                };
                 *self = self.clone().guarded(*index);
+                let ingress = self.attached.as_mut().unwrap().ingress.as_mut();
+                ingress.unwrap().mode = mode;
                 self.in_force = Some(InForce {
                     config: guard.config.clone(),
                     attached: Some((*index, guard.ingress)),
@@ -127,4 +197,21 @@ impl Kernel {
         }
         panic!("no end: {rounds}");
     }
+}
+
+/// An ENA takes no program while its MTU is too large or too many channels are in use.
+fn assert_fits(interface: &Interface) {
+    let Some(Channels { current, max }) = interface.device.channels else {
+        return;
+    };
+    assert!(
+        interface.mtu <= preflight::SINGLE_BUFFER_MTU,
+        "{}",
+        interface.mtu
+    );
+    assert!(2 * current <= max, "{current} of {max} channels");
+}
+
+fn is_ena(presence: &Presence) -> bool {
+    matches!(presence, Presence::Present(interface) if interface.device.driver.is_some())
 }
