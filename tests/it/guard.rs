@@ -4,18 +4,13 @@ use std::{collections::BTreeMap, process::Command};
 
 use eniway_abi::{Direction, Reason};
 use eniway_agent::bpf::{
-    Bpf, Count, Guard, GuardConfig, Kernel, Mode, Outcome, WantedIngress,
+    Bpf, Count, Guard, GuardConfig, Mode, Outcome, WantedIngress,
     trial::{Program, Trial},
 };
 use eniway_ebpf::fixtures::{self, Fixture, Generator, model};
 use ipnet::IpNet;
 
 use crate::bpf_world::{ENI, in_world};
-
-const KERNEL: Kernel = Kernel {
-    frags: true,
-    tcx: true,
-};
 
 const PROGRAMS: [(bool, Program, Direction); 5] = [
     (false, Program::IngressXdp, Direction::Ingress),
@@ -185,7 +180,7 @@ for frame in sys.argv[1:]:
         frame.map(|byte| format!("{byte:02x}")).collect()
     };
     in_world(9000, move |world| {
-        let mut bpf = Bpf::with_kernel(&world.bpffs.join("eniway"), KERNEL).unwrap();
+        let mut bpf = Bpf::open(&world.bpffs.join("eniway")).unwrap();
         let guard = Guard {
             ingress: WantedIngress::Tc,
             config: config(Mode::Enforce, true),

@@ -21,6 +21,7 @@ use kube::{
     api::{ListParams, PatchParams, PostParams},
     runtime::events::{Recorder, Reporter},
 };
+use tokio::sync::Semaphore;
 
 use super::{Answer, Error, Kubernetes, Lease, Notice, Pool, Record, Watch, crds};
 use crate::{
@@ -31,6 +32,9 @@ use crate::{
 /// The longest a request may take. The API server itself gives up after 60 s, by default.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Requests under way at once: each has a connection, and that takes memory.
+const UNDER_WAY: usize = 64;
+
 /// A real API server.
 #[derive(Clone)]
 pub struct ApiServer {
@@ -40,6 +44,7 @@ pub struct ApiServer {
     pub(super) pools: Api<EniPool>,
     pub(super) nodes: Api<KubeNode>,
     pub(super) recorder: Arc<Recorder>,
+    slots: Arc<Semaphore>,
 }
 
 impl ApiServer {
@@ -56,6 +61,7 @@ impl ApiServer {
             pools: Api::all(client.clone()),
             nodes: Api::all(client.clone()),
             recorder: Arc::new(Recorder::new(client.clone(), reporter)),
+            slots: Arc::new(Semaphore::new(UNDER_WAY)),
             client,
         }
     }
@@ -82,11 +88,11 @@ impl ApiServer {
 
 impl Kubernetes for ApiServer {
     fn cluster_uid(&self) -> Answer<'_, String> {
-        in_time(Self::cluster_uid(self))
+        self.in_turn(Self::cluster_uid(self))
     }
 
     fn check_schema(&self) -> Answer<'_, ()> {
-        in_time(Self::check_schema(self))
+        self.in_turn(Self::check_schema(self))
     }
 
     fn nodes(&self) -> Watch<Node> {
@@ -110,7 +116,7 @@ impl Kubernetes for ApiServer {
         name: &'a str,
         spec: &'a NodeEniAttachmentSpec,
     ) -> Answer<'a, (NodeEniAttachment, bool)> {
-        in_time(Self::write_record(self, name, spec))
+        self.in_turn(Self::write_record(self, name, spec))
     }
 
     fn change_record<'a>(
@@ -118,14 +124,14 @@ impl Kubernetes for ApiServer {
         record: &'a NodeEniAttachment,
         spec: &'a NodeEniAttachmentSpec,
     ) -> Answer<'a, NodeEniAttachment> {
-        in_time(Self::change_record(self, record, spec))
+        self.in_turn(Self::change_record(self, record, spec))
     }
 
     fn delete_record<'a>(
         &'a self,
         record: &'a NodeEniAttachment,
     ) -> Answer<'a, Option<NodeEniAttachment>> {
-        in_time(Self::delete_record(self, record))
+        self.in_turn(Self::delete_record(self, record))
     }
 
     fn report<'a>(
@@ -134,23 +140,23 @@ impl Kubernetes for ApiServer {
         ec2: &'a Ec2Status,
         ready: &'a Condition,
     ) -> Answer<'a, NodeEniAttachment> {
-        in_time(Self::report(self, record, ec2, ready))
+        self.in_turn(Self::report(self, record, ec2, ready))
     }
 
     fn record_uids(&self) -> Answer<'_, BTreeSet<String>> {
-        in_time(Self::record_uids(self))
+        self.in_turn(Self::record_uids(self))
     }
 
     fn drop_finalizer<'a>(&'a self, record: &'a NodeEniAttachment) -> Answer<'a, ()> {
-        in_time(Self::drop_finalizer(self, record))
+        self.in_turn(Self::drop_finalizer(self, record))
     }
 
     fn pods<'a>(&'a self, node: &'a str) -> Answer<'a, Vec<Pod>> {
-        in_time(Self::pods(self, node))
+        self.in_turn(Self::pods(self, node))
     }
 
     fn set_node_eni_finalizer<'a>(&'a self, node_eni: &'a NodeEni, wanted: bool) -> Answer<'a, ()> {
-        in_time(Self::set_node_eni_finalizer(self, node_eni, wanted))
+        self.in_turn(Self::set_node_eni_finalizer(self, node_eni, wanted))
     }
 
     fn report_node_eni<'a>(
@@ -158,7 +164,7 @@ impl Kubernetes for ApiServer {
         node_eni: &'a NodeEni,
         status: &'a NodeEniStatus,
     ) -> Answer<'a, ()> {
-        in_time(Self::report_node_eni(self, node_eni, status))
+        self.in_turn(Self::report_node_eni(self, node_eni, status))
     }
 
     fn report_routes<'a>(
@@ -167,7 +173,7 @@ impl Kubernetes for ApiServer {
         routes: &'a [RouteStatus],
         condition: Option<&'a Condition>,
     ) -> Answer<'a, ()> {
-        in_time(Self::report_routes(self, node_eni, routes, condition))
+        self.in_turn(Self::report_routes(self, node_eni, routes, condition))
     }
 
     fn label_node<'a>(
@@ -176,19 +182,19 @@ impl Kubernetes for ApiServer {
         uid: &'a str,
         labels: &'a BTreeMap<String, bool>,
     ) -> Answer<'a, Node> {
-        in_time(Self::label_node(self, name, uid, labels))
+        self.in_turn(Self::label_node(self, name, uid, labels))
     }
 
     fn untaint<'a>(&'a self, name: &'a str, uid: &'a str, taints: &'a [Taint]) -> Answer<'a, Node> {
-        in_time(Self::untaint(self, name, uid, taints))
+        self.in_turn(Self::untaint(self, name, uid, taints))
     }
 
     fn set_pool_finalizer<'a>(&'a self, pool: &'a EniPool, wanted: bool) -> Answer<'a, ()> {
-        in_time(Self::set_pool_finalizer(self, pool, wanted))
+        self.in_turn(Self::set_pool_finalizer(self, pool, wanted))
     }
 
     fn report_pool<'a>(&'a self, pool: &'a EniPool, status: &'a EniPoolStatus) -> Answer<'a, ()> {
-        in_time(Self::report_pool(self, pool, status))
+        self.in_turn(Self::report_pool(self, pool, status))
     }
 
     fn publish<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, ()> {
@@ -211,6 +217,20 @@ impl Kubernetes for ApiServer {
         in_time(Self::write_lease(
             self, namespace, name, old, holder, duration, now,
         ))
+    }
+}
+
+impl ApiServer {
+    /// Waits for its turn; a lease does not, for which a leader has little time.
+    fn in_turn<'a, T: Send + 'a>(
+        &'a self,
+        request: impl Future<Output = Result<T, Error>> + Send + 'a,
+    ) -> Answer<'a, T> {
+        Box::pin(async {
+            // Nobody closes it.
+            let _slot = self.slots.acquire().await;
+            in_time(request).await
+        })
     }
 }
 

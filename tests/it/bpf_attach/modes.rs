@@ -25,7 +25,7 @@ impl Old {
     fn open(world: &World) -> Self {
         let abilities = bpf::Kernel {
             frags: false,
-            tcx: true,
+            ..super::today()
         };
         let root = world.bpffs.join("eniway");
         let bpf = Bpf::with_kernel(&root, abilities).unwrap();

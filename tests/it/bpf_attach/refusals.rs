@@ -36,7 +36,7 @@ fn a_driver_that_refuses_gets_the_guard_on_tc_with_the_reason() {
     in_world(9000, |world| {
         let kernel = Kernel {
             frags: false,
-            tcx: true,
+            ..today()
         };
         let mut bpf = open(world, kernel);
         let want = guard(WantedIngress::XdpAuto, Mode::Enforce);
