@@ -19,15 +19,10 @@ pub struct DataPath {
     /// and counted. `Off`: not checked. Default `Enforce`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enforcement: Option<Enforcement>,
-    /// With `xdp: Native` only: what to do when the MTU is larger than the driver takes with XDP.
-    /// `Fail`: the check runs on TC, and the interface fails with the reason. `Lower`: the MTU becomes
-    /// 3498, until it need not be. Default `Fail`.
+    /// Whether the MTU may be lowered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu_policy: Option<MtuPolicy>,
-    /// With `xdp: Native` only: what to do when more than half of the channels that the driver has are
-    /// in use, as XDP wants one of its own for each. `Fail`: the check runs on TC, and the interface
-    /// fails with the reason. `Reduce`: half of them are used, which may halve the throughput of the
-    /// stack. Default `Fail`.
+    /// Whether channels may be given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel_policy: Option<ChannelPolicy>,
 }
@@ -58,7 +53,9 @@ pub enum Enforcement {
     Off,
 }
 
-/// What happens to an MTU that the driver does not take with XDP.
+/// With `xdp: Native` only: what to do when the MTU is larger than the driver takes with XDP.
+/// `Fail`: the check runs on TC, and the interface fails with the reason. `Lower`: the MTU becomes
+/// 3498, until it need not be. Default `Fail`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub enum MtuPolicy {
@@ -69,7 +66,10 @@ pub enum MtuPolicy {
     Lower,
 }
 
-/// What happens to channels of which the driver has none left for XDP.
+/// With `xdp: Native` only: what to do when more than half of the channels that the driver has are
+/// in use, as XDP wants one of its own for each. `Fail`: the check runs on TC, and the interface
+/// fails with the reason. `Reduce`: half of them are used, which may halve the throughput of the
+/// stack. Default `Fail`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub enum ChannelPolicy {
