@@ -164,6 +164,7 @@ impl Controller {
             }),
             // An adoption, which gives the record an interface as a creation does.
             Action::Tag { .. } => self.remember(&on.uid, |memory| {
+                memory.marking = Some(now);
                 if memory.creation == Creation::Untried {
                     memory.creation = Creation::Unanswered(now);
                 }

@@ -34,6 +34,8 @@ pub struct Memory {
     pub doubted: Option<Instant>,
     /// When EC2 was last told to attach it.
     pub attaching: Option<Instant>,
+    /// When EC2 was last told to set tags on it, our marks among them.
+    pub marking: Option<Instant>,
     /// When EC2 is asked again what became of it.
     pub pace: Pace,
 }

@@ -78,9 +78,9 @@ impl<'a> Planner<'a> {
                 return releasing(format!("{} gets its mark back", eni.id));
             }
         }
-        // A call may have attached it, and no read shows it yet.
-        let shown = self.last_attach(record, memory);
-        let shown = shown.map(|at| at + self.observed.grace);
+        // A call may have attached it, or marked it, and no read shows it yet.
+        let last = self.last_attach(record, memory).max(memory.marking);
+        let shown = last.map(|at| at + self.observed.grace);
         if let Some(at) = shown.filter(|at| *at > self.now.monotonic) {
             self.wake(at);
             return releasing(format!("waiting until EC2 shows what became of {}", eni.id));

@@ -135,6 +135,12 @@ fn what_ec2_may_not_show_yet_is_waited_for() {
         stage.memory.attaching = Some(stage.begun + Duration::from_secs(3590));
     };
     check(idle(), just_attached, "");
+    let just_marked = |stage: &mut Stage| {
+        release(stage);
+        unmark(stage);
+        stage.memory.marking = Some(stage.begun + Duration::from_secs(3590));
+    };
+    check(idle(), just_marked, "");
     let attached_then = |stage: &mut Stage| {
         release(stage);
         unmark(stage);
