@@ -99,19 +99,19 @@ impl Controller {
                     let uid = record.metadata.uid.clone().unwrap_or_default();
                     self.memories().insert(uid, crate::memory::Memory::fresh());
                 }
-                self.cache().wrote(record);
+                self.wrote(record);
             }
             Action::ChangeRecord { name, spec } => {
                 if let Some(record) = self.record(name) {
                     let record = self.kubernetes.change_record(&record, spec).await?;
-                    self.cache().wrote(record);
+                    self.wrote(record);
                 }
             }
             Action::DeleteRecord { name, why } => {
                 if let Some(record) = self.record(name)
                     && let Some(marked) = self.kubernetes.delete_record(&record).await?
                 {
-                    self.cache().wrote(marked);
+                    self.wrote(marked);
                     self.tell_deletion(&record, *why);
                 }
             }
@@ -128,7 +128,7 @@ impl Controller {
                         let uid = record.metadata.uid.clone().unwrap_or_default();
                         self.remember(&uid, |memory| memory.creation = Creation::Untried);
                     }
-                    self.cache().wrote(record);
+                    self.wrote(record);
                 }
             }
             Action::DropFinalizer { name } => {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use eniway_api::{
-    AllocationId, EniId, EniPool, NodeEniAttachment, NodeEniAttachmentSpec, SubnetId,
+    AllocationId, EniId, EniPool, NodeEni, NodeEniAttachment, NodeEniAttachmentSpec, SubnetId,
 };
 use kube::ResourceExt as _;
 
@@ -142,9 +142,9 @@ impl Cache {
     }
 
     pub(crate) fn take_node(&mut self, change: Change<Node>) -> Vec<Node> {
-        // A watch may be behind our own writes.
+        // A watch may be behind our own writes, and their echo is no news.
         if let Change::Is(node) = &change
-            && self.is_older_node(node)
+            && self.is_no_news_node(node)
         {
             self.nodes.keep(node.name.clone());
             return Vec::new();
@@ -154,14 +154,17 @@ impl Cache {
 
     /// The API server answered a write of ours to a node.
     pub(crate) fn wrote_node(&mut self, node: Node) {
-        if !self.is_older_node(&node) {
+        if !self.is_no_news_node(&node) {
             self.nodes.put(node.name.clone(), node);
         }
     }
 
-    fn is_older_node(&self, node: &Node) -> bool {
-        let known = self.nodes.get(&node.name);
-        known.is_some_and(|known| known.uid == node.uid && known.version > node.version)
+    fn is_no_news_node(&self, node: &Node) -> bool {
+        let known = self
+            .nodes
+            .get(&node.name)
+            .filter(|known| known.uid == node.uid);
+        known.is_some_and(|known| known.version > node.version || known == node)
     }
 
     pub(crate) fn take_node_eni(&mut self, change: Change<Declared>) -> Vec<Declared> {
@@ -172,13 +175,46 @@ impl Cache {
             }))
     }
 
+    /// Whether two versions of a NodeENI ask the same of nodes. The list of its status asks, too, where it names
+    /// what no record has: J's interfaces, which are adopted by it.
+    pub(crate) fn asks_the_same(&self, old: &Declared, new: &Declared) -> bool {
+        let (Declared::Readable(old), Declared::Readable(new)) = (old, new) else {
+            return false;
+        };
+        let asks = |one: &NodeEni| {
+            let meta = &one.metadata;
+            let deleting = meta.deletion_timestamp.is_some();
+            (
+                meta.uid.clone(),
+                meta.generation,
+                deleting,
+                meta.annotations.clone(),
+            )
+        };
+        if asks(old) != asks(new) {
+            return false;
+        }
+        let recorded: BTreeSet<_> = self
+            .records
+            .values()
+            .filter(|record| Some(&record.spec.node_eni.uid) == new.metadata.uid.as_ref())
+            .filter_map(|record| record.status.as_ref()?.ec2.as_ref()?.eni_id.as_ref())
+            .collect();
+        let listed = |one: &NodeEni| -> BTreeSet<EniId> {
+            let entries = one.status.iter().flat_map(|status| &status.attachments);
+            let ids = entries.filter_map(|entry| entry.eni_id.as_ref());
+            ids.filter(|id| !recorded.contains(id)).cloned().collect()
+        };
+        listed(old) == listed(new)
+    }
+
     pub(crate) fn take_record(
         &mut self,
         change: Change<Arc<NodeEniAttachment>>,
     ) -> Vec<Arc<NodeEniAttachment>> {
-        // A watch may be behind our own writes.
+        // A watch may be behind our own writes, and their echo is no news.
         if let Change::Is(record) = &change
-            && self.is_older(record)
+            && self.is_no_news(record)
         {
             self.records.keep(record.name_any());
             return Vec::new();
@@ -207,13 +243,14 @@ impl Cache {
     }
 
     /// The API server answered a write of ours.
-    pub(crate) fn wrote(&mut self, mut record: NodeEniAttachment) {
+    pub(crate) fn wrote(&mut self, mut record: NodeEniAttachment) -> Arc<NodeEniAttachment> {
         record.managed_fields_mut().clear();
         let record = Arc::new(record);
-        if !self.is_older(&record) {
+        if !self.is_no_news(&record) {
             self.index(&record);
-            self.records.put(record.name_any(), record);
+            self.records.put(record.name_any(), Arc::clone(&record));
         }
+        record
     }
 
     /// What the record of that name was to take counts no more.
@@ -238,14 +275,14 @@ impl Cache {
             .insert(name);
     }
 
-    fn is_older(&self, record: &NodeEniAttachment) -> bool {
+    fn is_no_news(&self, record: &NodeEniAttachment) -> bool {
         let version = |record: &NodeEniAttachment| {
             let version = record.resource_version()?;
             version.parse::<u64>().ok()
         };
         self.records
             .get(&record.name_any())
-            .is_some_and(|known| known.uid() == record.uid() && version(known) > version(record))
+            .is_some_and(|known| known.uid() == record.uid() && version(known) >= version(record))
     }
 
     /// The records that name the node, by name.

@@ -77,9 +77,9 @@ pub struct Config {
     /// The cluster's network; default: that of the nodes' instances.
     #[arg(long, env = "VPC_ID", value_parser = |text: &str| Ok::<_, String>(VpcId::from(text)))]
     pub vpc_id: Option<VpcId>,
-    /// Where /metrics, /healthz and /readyz are served.
+    /// Where /metrics, /healthz and /readyz are served; `None`: nowhere.
     #[arg(long, env = "METRICS_ADDRESS", default_value = "0.0.0.0:8080")]
-    pub metrics_address: SocketAddr,
+    pub metrics_address: Option<SocketAddr>,
     /// Whether replicas choose a leader.
     #[arg(long, env = "LEADER_ELECTION", default_value_t = true, action = clap::ArgAction::Set)]
     pub leader_election: bool,
@@ -172,7 +172,7 @@ impl Config {
             events_queue_url: None,
             region: None,
             vpc_id: None,
-            metrics_address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            metrics_address: None,
             leader_election: false,
             namespace: "eniway-system".to_owned(),
             identity: "embedded".to_owned(),

@@ -255,6 +255,21 @@ impl Controller {
         }
     }
 
+    /// Whoever sums up what records say is due.
+    pub(crate) fn told_of(&self, record: &NodeEniAttachment) {
+        let node_eni = record.spec.node_eni.name.clone();
+        self.node_enis.add(node_eni, self.now());
+        if let Some(place) = &record.spec.pool {
+            self.pool_due(&place.name);
+        }
+    }
+
+    /// The API server answered a write of ours; the watch will tell nothing new of it.
+    pub(crate) fn wrote(&self, record: NodeEniAttachment) {
+        let record = self.cache().wrote(record);
+        self.told_of(&record);
+    }
+
     /// The NodeENIs that a node's appearance, change or end concerns.
     pub(crate) fn node_due(&self, node: &Node) {
         self.nodes.add(node.name.clone(), self.now());

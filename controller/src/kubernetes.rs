@@ -102,12 +102,14 @@ pub trait Kubernetes: Send + Sync + 'static {
         node_eni: &'a NodeEni,
         status: &'a NodeEniStatus,
     ) -> Answer<'a, ()>;
-    /// Writes what a NodeENI's status says of routes, beside the rest of it.
+    /// Writes what a NodeENI's status says of routes, beside the rest of it; refused where it must be the one
+    /// that was seen, and is not.
     fn report_routes<'a>(
         &'a self,
         node_eni: &'a NodeEni,
         routes: &'a [RouteStatus],
         condition: Option<&'a Condition>,
+        as_seen: bool,
     ) -> Answer<'a, ()>;
     /// Sets labels of this very node to `true`, or takes them off; returned as it is then.
     fn label_node<'a>(

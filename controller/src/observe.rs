@@ -10,7 +10,7 @@ mod tables;
 use std::{collections::BTreeSet, sync::PoisonError, time::Duration};
 
 use eniway_api::VpcId;
-use eniway_ec2::{Error, Instances, Interfaces, MAX_FILTER_VALUES, Verdict};
+use eniway_ec2::{Error, Instances, Interfaces, MAX_FILTER_VALUES, Subnets, Verdict};
 use tracing::{info, warn};
 
 pub(crate) use self::looks::Looks;
@@ -112,7 +112,7 @@ impl Controller {
     async fn read_catalog(&self, vpc: &VpcId, subnets: bool, groups: bool) -> Result<(), Error> {
         let begun = self.now();
         if subnets {
-            let read = self.ec2.subnets(vpc).await?;
+            let read = self.ec2.subnets(&Subnets::Of(vpc.clone())).await?;
             self.snapshot_mut().subnets = read
                 .into_iter()
                 .map(|subnet| (subnet.id.clone(), subnet))
@@ -128,21 +128,31 @@ impl Controller {
         Ok(())
     }
 
-    /// The network of the nodes' instances, or the one that was given.
+    /// The network that was given, or that of the nodes' instances; when the last of them has ended, that
+    /// of the subnets of the records, which are still to be let go.
     async fn find_vpc(&self) -> Result<Option<VpcId>, Error> {
         if let Some(vpc) = self.vpc() {
             return Ok(Some(vpc));
         }
-        let some: Vec<_> = {
+        let (instances, subnets): (Vec<_>, BTreeSet<_>) = {
             let cache = self.cache();
-            let ids = cache.nodes.values().filter_map(Node::instance);
-            ids.take(MAX_FILTER_VALUES).cloned().collect()
+            let instances = cache.nodes.values().filter_map(Node::instance);
+            let subnets = cache.records.values().map(|record| &record.spec.subnet_id);
+            (
+                instances.take(MAX_FILTER_VALUES).cloned().collect(),
+                subnets.take(MAX_FILTER_VALUES).cloned().collect(),
+            )
         };
-        if some.is_empty() {
-            return Ok(None);
+        let mut vpc = None;
+        if !instances.is_empty() {
+            let found = self.ec2.instances(&Instances::These(instances)).await?;
+            vpc = found.into_iter().find_map(|instance| instance.vpc);
         }
-        let instances = self.ec2.instances(&Instances::These(some)).await?;
-        let vpc = instances.into_iter().find_map(|instance| instance.vpc);
+        if vpc.is_none() && !subnets.is_empty() {
+            let subnets = Subnets::These(subnets.into_iter().collect());
+            let found = self.ec2.subnets(&subnets).await?;
+            vpc = found.into_iter().map(|subnet| subnet.vpc).next();
+        }
         if let Some(vpc) = &vpc {
             info!(%vpc, "Found the cluster's network");
         }

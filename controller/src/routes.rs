@@ -42,6 +42,8 @@ pub struct Routes {
     /// What the status is to list, before anything is changed.
     pub listed: Vec<RouteStatus>,
     pub troubles: Vec<Trouble>,
+    /// The tables may be older than what is listed: another read is to decide.
+    pub unclear: bool,
 }
 
 /// Why a route does not lead where it should.
@@ -83,6 +85,7 @@ pub fn routes(inputs: Inputs<'_>) -> Routes {
     for (key, route) in unasked.filter(|(key, _)| !wanted.contains(key)) {
         routes.leave(inputs, &key, route, deleting);
     }
+    routes.remember(inputs);
     let check = inputs.node_eni.spec.source_dest_check.unwrap_or(true);
     if check && !wanted.is_empty() {
         routes.trouble(
@@ -148,7 +151,9 @@ impl Routes {
                     }
                 }
                 Some(next) => {
+                    // Both are listed: after a crash either may be where it leads.
                     self.list(key, eni, created);
+                    self.list(key, next, created);
                     self.change(key, RouteDeed::Replace(next.clone()));
                 }
                 None => {
@@ -185,6 +190,23 @@ impl Routes {
         }
     }
 
+    /// What we made stays listed while the tables may be older than that: they lag behind what another leader did
+    /// before us, and behind the end of an interface.
+    fn remember(&mut self, inputs: Inputs<'_>) {
+        let count = self.listed.len();
+        let key = |one: &RouteStatus| (one.route_table_id.clone(), one.destination);
+        let known: BTreeSet<_> = self.listed.iter().map(key).collect();
+        let made = inputs.listed.iter().filter(|one| one.created);
+        let unclear = made.filter(|one| {
+            let (table, destination) = key(one);
+            let snapshot = inputs.snapshot;
+            let settled = snapshot.is_route_settled(&table, destination, &one.eni_id);
+            !settled && !known.contains(&(table, destination))
+        });
+        self.listed.extend(unclear.cloned());
+        self.unclear = self.listed.len() > count;
+    }
+
     fn blackhole(&mut self, (table, destination): &Key, eni: &EniId) {
         let message = format!(
             "{destination} in {table} leads to {eni}, where nobody takes it: EC2 drops it (blackhole)"
@@ -194,13 +216,14 @@ impl Routes {
 }
 
 impl<'a> Inputs<'a> {
-    fn listed(&self, key: &Key) -> Option<&'a RouteStatus> {
+    /// One, or two while the route is moved from an interface to another.
+    fn listed(&self, key: &Key) -> impl Iterator<Item = &'a RouteStatus> {
         let is = |one: &&RouteStatus| one.route_table_id == key.0 && one.destination == key.1;
-        self.listed.iter().find(is)
+        self.listed.iter().filter(is)
     }
 
     fn is_created(&self, key: &Key) -> bool {
-        self.listed(key).is_some_and(|one| one.created)
+        self.listed(key).any(|one| one.created)
     }
 
     /// The interface that the route leads to, if it is the NodeENI's, or was before it went.
@@ -208,7 +231,7 @@ impl<'a> Inputs<'a> {
         let RouteTarget::Interface(eni) = &route.target else {
             return None;
         };
-        let was = route.blackhole && self.listed(key).is_some_and(|one| one.eni_id == *eni);
+        let was = route.blackhole && self.listed(key).any(|one| one.eni_id == *eni);
         (was || self.is_mine(eni)).then_some(eni)
     }
 

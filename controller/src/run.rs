@@ -63,8 +63,10 @@ pub async fn run_listening(
     let metrics = Metrics::default();
     let kubernetes: Arc<dyn Kubernetes> = Arc::new(kubernetes);
     let mut background = JoinSet::new();
-    let server = serve(config.metrics_address, metrics.clone());
-    background.spawn(async { server.await.map_err(Error::from) });
+    if let Some(address) = config.metrics_address {
+        let server = serve(address, metrics.clone());
+        background.spawn(async { server.await.map_err(Error::from) });
+    }
     let Some(cluster) = start(&config, &*kubernetes, &shutdown, &mut background).await? else {
         return Ok(());
     };

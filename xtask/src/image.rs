@@ -63,14 +63,17 @@ fn pack(workspace: &Workspace, name: &str, user: &str) -> Result<PathBuf> {
     let folder = workspace.target.join("images");
     fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
     let path = folder.join(format!("{program}.tar"));
-    let file = File::create(&path).with_context(|| format!("create {}", path.display()))?;
+    // Whoever loads the image meanwhile, or packs it too, finds a whole one.
+    let part = folder.join(format!("{program}.{}.part", std::process::id()));
+    let file = File::create(&part).with_context(|| format!("create {}", part.display()))?;
     let image = Image {
         reference: &reference,
         program: &program,
         contents: &contents,
         user,
     };
-    write(&image, BufWriter::new(file)).with_context(|| format!("write {}", path.display()))?;
+    write(&image, BufWriter::new(file)).with_context(|| format!("write {}", part.display()))?;
+    fs::rename(&part, &path).with_context(|| format!("write {}", path.display()))?;
     println!("   {} {reference}", path.display());
     Ok(path)
 }

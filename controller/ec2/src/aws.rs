@@ -21,7 +21,7 @@ use ipnet::IpNet;
 pub use self::queue::Sqs;
 use crate::{
     Answer, Call, Change, Ec2, ElasticIp, Eni, Error, Group, Instance, InstanceType, Instances,
-    Interfaces, NewAttachment, NewEni, RouteChange, RouteTable, Subnet,
+    Interfaces, NewAttachment, NewEni, RouteChange, RouteTable, Subnet, Subnets,
 };
 
 /// EC2 itself.
@@ -78,8 +78,8 @@ impl Ec2 for Aws {
         Box::pin(self.interfaces(which))
     }
 
-    fn subnets<'a>(&'a self, vpc: &'a VpcId) -> Answer<'a, Vec<Subnet>> {
-        Box::pin(self.subnets(vpc))
+    fn subnets<'a>(&'a self, which: &'a Subnets) -> Answer<'a, Vec<Subnet>> {
+        Box::pin(self.subnets(which))
     }
 
     fn groups<'a>(&'a self, vpc: &'a VpcId) -> Answer<'a, Vec<Group>> {

@@ -17,7 +17,9 @@ pub mod throttle;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use eniway_api::{AllocationId, Asked, AssociationId, AttachmentId, EniId, InstanceId, VpcId};
+use eniway_api::{
+    AllocationId, Asked, AssociationId, AttachmentId, EniId, InstanceId, SubnetId, VpcId,
+};
 use futures::future::BoxFuture;
 use ipnet::IpNet;
 
@@ -167,6 +169,15 @@ pub enum Interfaces {
     These(Vec<EniId>),
 }
 
+/// Which subnets are asked for. One that EC2 does not know is absent from the answer, no error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subnets {
+    /// All of a network.
+    Of(VpcId),
+    /// These; at most [`MAX_FILTER_VALUES`].
+    These(Vec<SubnetId>),
+}
+
 /// How many values EC2 takes in one filter (API reference, `Filter`).
 pub const MAX_FILTER_VALUES: usize = 200;
 
@@ -179,8 +190,8 @@ pub trait Ec2: Send + Sync + 'static {
     fn instances<'a>(&'a self, which: &'a Instances) -> Answer<'a, Vec<Instance>>;
     /// The interfaces.
     fn interfaces<'a>(&'a self, which: &'a Interfaces) -> Answer<'a, Vec<Eni>>;
-    /// The subnets of a network.
-    fn subnets<'a>(&'a self, vpc: &'a VpcId) -> Answer<'a, Vec<Subnet>>;
+    /// The subnets.
+    fn subnets<'a>(&'a self, which: &'a Subnets) -> Answer<'a, Vec<Subnet>>;
     /// The security groups of a network.
     fn groups<'a>(&'a self, vpc: &'a VpcId) -> Answer<'a, Vec<Group>>;
     /// The route tables of a network.

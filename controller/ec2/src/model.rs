@@ -134,6 +134,7 @@ impl InstanceState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subnet {
     pub id: SubnetId,
+    pub vpc: VpcId,
     pub zone: String,
     /// IPv4 first.
     pub cidrs: Vec<IpNet>,

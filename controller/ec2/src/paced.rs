@@ -13,7 +13,7 @@ use tracing::{Instrument as _, debug, debug_span, field::Empty, info, warn};
 
 use crate::{
     Answer, Call, Change, Ec2, ElasticIp, Eni, Error, Group, Instance, InstanceType, Instances,
-    Interfaces, NewAttachment, NewEni, RouteChange, RouteTable, Subnet, Throttle, Verdict,
+    Interfaces, NewAttachment, NewEni, RouteChange, RouteTable, Subnet, Subnets, Throttle, Verdict,
 };
 
 /// How long a call that changes something may take. It is made once: with the 20 seconds for which
@@ -151,8 +151,8 @@ impl<E: Ec2> Ec2 for Paced<E> {
         }))
     }
 
-    fn subnets<'a>(&'a self, vpc: &'a VpcId) -> Answer<'a, Vec<Subnet>> {
-        Box::pin(self.read(Call::DescribeSubnets, || self.inner.subnets(vpc)))
+    fn subnets<'a>(&'a self, which: &'a Subnets) -> Answer<'a, Vec<Subnet>> {
+        Box::pin(self.read(Call::DescribeSubnets, || self.inner.subnets(which)))
     }
 
     fn groups<'a>(&'a self, vpc: &'a VpcId) -> Answer<'a, Vec<Group>> {

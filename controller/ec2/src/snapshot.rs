@@ -6,6 +6,7 @@
 
 mod addresses;
 mod elastic_ips;
+mod routes;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,7 +18,7 @@ use eniway_api::{AttachmentId, EniId, InstanceId, SubnetId};
 pub use self::elastic_ips::ElasticIps;
 use crate::{
     Attachment, AttachmentState, Change, Eni, Group, Instance, InstanceType, NewAttachment,
-    Occupied, Route, RouteChange, RouteDeed, RouteTable, RouteTarget, Subnet, instance_types,
+    Occupied, Subnet, instance_types,
 };
 
 /// EC2 as far as it is known.
@@ -32,6 +33,8 @@ pub struct Snapshot {
     enis: BTreeMap<EniId, Known<Eni>>,
     by_record: BTreeMap<String, BTreeSet<EniId>>,
     gone: BTreeMap<EniId, Instant>,
+    /// When an interface that was known ceased to be so.
+    lost: BTreeMap<EniId, Instant>,
     /// When our own calls created interfaces: reads may not know of the young ones, not even by ID.
     births: BTreeMap<EniId, Instant>,
     instances: BTreeMap<InstanceId, Known<Instance>>,
@@ -45,8 +48,7 @@ pub struct Snapshot {
     lately: addresses::Lately,
     /// The Elastic IPs of the account.
     pub elastic_ips: ElasticIps,
-    /// The route tables of the network, once they were read.
-    pub tables: Option<Vec<RouteTable>>,
+    tables: routes::Tables,
 }
 
 #[derive(Clone, Debug)]
@@ -67,6 +69,7 @@ impl Snapshot {
             enis: BTreeMap::new(),
             by_record: BTreeMap::new(),
             gone: BTreeMap::new(),
+            lost: BTreeMap::new(),
             births: BTreeMap::new(),
             instances: BTreeMap::new(),
             missing_instances: BTreeSet::new(),
@@ -76,7 +79,7 @@ impl Snapshot {
             types: BTreeMap::new(),
             lately: addresses::Lately::default(),
             elastic_ips: ElasticIps::default(),
-            tables: None,
+            tables: routes::Tables::default(),
         }
     }
 
@@ -143,11 +146,12 @@ impl Snapshot {
         self.read_enis(enis, begun);
         for id in absent {
             if !self.is_recent(&id, begun) {
-                self.forget(&id);
+                self.forget(&id, begun);
             }
         }
         // What was gone ten graces ago is of no interest to anybody.
         self.gone.retain(|_, at| begun < *at + self.grace * 10);
+        self.lost.retain(|_, at| begun < *at + self.grace * 10);
         self.births.retain(|_, at| begun < *at + self.grace);
     }
 
@@ -160,6 +164,7 @@ impl Snapshot {
                 || self.gone.get(&eni.id).is_some_and(|at| *at >= begun);
             if !outdated {
                 self.gone.remove(&eni.id);
+                self.lost.remove(&eni.id);
                 self.lately.read(&mut eni, begun, self.grace);
                 self.insert(eni, written);
             }
@@ -289,24 +294,6 @@ impl Snapshot {
         }
     }
 
-    /// EC2 answered a change of a route.
-    pub fn routed(&mut self, change: &RouteChange) {
-        let mut tables = self.tables.iter_mut().flatten();
-        let Some(table) = tables.find(|table| table.id == change.table) else {
-            return;
-        };
-        table
-            .routes
-            .retain(|route| route.destination != change.destination);
-        if let RouteDeed::Create(eni) | RouteDeed::Replace(eni) = &change.deed {
-            table.routes.push(Route {
-                destination: change.destination,
-                target: RouteTarget::Interface(eni.clone()),
-                blackhole: false,
-            });
-        }
-    }
-
     /// EC2 answered a detach.
     pub fn detaching(&mut self, eni: &EniId, now: Instant) {
         if let Some(known) = self.enis.get_mut(eni) {
@@ -319,7 +306,7 @@ impl Snapshot {
 
     /// EC2 said that the interface does not exist any more.
     pub fn deleted(&mut self, eni: &EniId, now: Instant) {
-        self.forget(eni);
+        self.forget(eni, now);
         for known in self.instances.values_mut() {
             known.value.interfaces.retain(|place| place.eni != *eni);
         }
@@ -328,12 +315,13 @@ impl Snapshot {
     }
 
     /// Drops what is known of an interface, so that it is asked for anew.
-    pub fn forget(&mut self, id: &EniId) {
+    pub fn forget(&mut self, id: &EniId, now: Instant) {
         self.lately.forget(id);
-        if let Some(known) = self.enis.remove(id)
-            && let Some(uid) = known.value.record()
-        {
-            self.forget_mark(uid, id);
+        if let Some(known) = self.enis.remove(id) {
+            self.lost.insert(id.clone(), now);
+            if let Some(uid) = known.value.record() {
+                self.forget_mark(uid, id);
+            }
         }
     }
 

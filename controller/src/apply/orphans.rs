@@ -120,7 +120,7 @@ impl Controller {
             }
             Err(error) => {
                 if error.verdict() == Verdict::AlreadyDone {
-                    self.snapshot_mut().forget(eni);
+                    self.snapshot_mut().forget(eni, self.now());
                 }
                 warn!(%eni, error = %Chain(&error), "Orphan was not deleted");
             }

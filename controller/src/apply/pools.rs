@@ -165,7 +165,7 @@ impl Controller {
                 }
                 Err(error) => {
                     if error.verdict() == Verdict::AlreadyDone {
-                        self.snapshot_mut().forget(eni);
+                        self.snapshot_mut().forget(eni, self.now());
                     }
                     Err(Refusal::new(step, error.verdict(), &error))
                 }

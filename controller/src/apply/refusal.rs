@@ -23,7 +23,7 @@ impl Controller {
         if verdict == Verdict::AlreadyDone {
             // So EC2 says; a look by ID confirms it before anything follows from it.
             if let Action::Detach { eni, .. } | Action::Delete { eni, .. } = action {
-                self.snapshot_mut().forget(eni);
+                self.snapshot_mut().forget(eni, self.now());
                 self.remember(&on.uid, |memory| memory.pace = Pace::default());
             }
             self.tell(action, on, Some(error));

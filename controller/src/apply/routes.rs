@@ -13,7 +13,7 @@ use eniway_api::{
 use eniway_ec2::{RouteChange, RouteDeed, Verdict};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt as _;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::{Chain, refusal::why};
 use crate::{
@@ -37,6 +37,8 @@ const NAMED: usize = 5;
 pub(crate) struct Kept {
     /// By the NodeENI's UID: what was written last. The watch may be behind.
     written: BTreeMap<String, Said>,
+    /// UIDs of NodeENIs for which a later write was not answered, and is repeated.
+    unsure: BTreeSet<String>,
     /// Routes that EC2 refused to change.
     held: BTreeMap<Key, Memory>,
 }
@@ -93,21 +95,25 @@ impl Controller {
             let cache = self.cache();
             let known: BTreeSet<_> = cache.node_enis.values().map(Declared::uid).collect();
             kept.written.retain(|uid, _| known.contains(uid.as_str()));
+            kept.unsure.retain(|uid| known.contains(uid.as_str()));
             return None;
         };
         let uid = node_eni.uid().unwrap_or_default();
         let said = kept.written.get(&uid).cloned();
         let said = said.unwrap_or_else(|| Said::of(&node_eni));
         let asks = !wanted(&node_eni).is_empty() || said.listed.iter().any(|one| one.created);
-        let unknown = self.snapshot().tables.is_none();
+        let unknown = self.snapshot().tables().is_none();
         if unknown && (!asks || !self.read_tables(&vpc).await) {
             return asks.then(|| self.now() + SETTLE * 15);
         }
         match self.round(&node_eni, said, &vpc, kept).await {
             Ok(again) => again,
+            Err(error) if error.is_outdated() => {
+                debug!(error = %Chain(&error), "NodeENI has changed");
+                Some(self.now() + SETTLE)
+            }
             Err(error) => {
                 warn!(error = %Chain(&error), "Routes were not reported, trying again");
-                kept.written.remove(&uid);
                 Some(self.now() + SETTLE)
             }
         }
@@ -123,7 +129,7 @@ impl Controller {
         let mut decided = self.decide(node_eni, &said.listed);
         let now = self.now();
         let mut due = kept.due(&decided, now);
-        if !due.is_empty() {
+        if !due.is_empty() || decided.unclear {
             // A change is decided by the routes as they are now: somebody may have taken one over.
             if !self.read_tables(vpc).await {
                 return Ok(Some(now + SETTLE * 5));
@@ -145,7 +151,9 @@ impl Controller {
         self.tell_routes(node_eni, &mut said, &decided, first.as_ref(), kept)
             .await?;
         let soon = !due.is_empty() || (first.is_none() && !decided.changes.is_empty());
-        Ok(soon.then(|| now + SETTLE).or(first.map(|hold| hold.until)))
+        let soon = soon.then(|| now + SETTLE);
+        let later = decided.unclear.then(|| now + SETTLE * 5);
+        Ok(soon.or(later).or(first.map(|hold| hold.until)))
     }
 
     fn decide(&self, node_eni: &NodeEni, listed: &[RouteStatus]) -> Routes {
@@ -161,7 +169,7 @@ impl Controller {
             node_eni,
             records: &records,
             snapshot: &snapshot,
-            tables: snapshot.tables.as_deref().unwrap_or_default(),
+            tables: snapshot.tables().unwrap_or_default(),
             listed,
         })
     }
@@ -171,6 +179,7 @@ impl Controller {
             return;
         }
         let key = (change.table.clone(), change.destination);
+        self.snapshot_mut().routing(change, self.now());
         let result = self.ec2.route(change).await;
         let action = match change.deed {
             RouteDeed::Create(_) => "CreateRoute",
@@ -182,11 +191,11 @@ impl Controller {
             Ok(()) => {
                 info!(%change, "Applied");
                 kept.held.remove(&key);
-                self.snapshot_mut().routed(change);
+                self.snapshot_mut().routed(change, self.now());
                 ("RouteChanged", change.to_string())
             }
             Err(error) if error.verdict() == Verdict::AlreadyDone => {
-                return self.snapshot_mut().routed(change);
+                return self.snapshot_mut().routed(change, self.now());
             }
             Err(error) => {
                 let (now, verdict) = (self.now(), error.verdict());
@@ -239,11 +248,17 @@ impl Controller {
             listed: decided.listed.clone(),
             condition,
         };
-        if new == *said {
+        let uid = node_eni.uid().unwrap_or_default();
+        if new == *said && !kept.unsure.contains(&uid) {
             return Ok(());
         }
+        // Until it is answered, what was written before stands: nothing is done that was not written down. What
+        // a former leader wrote is known by the watch, which may be behind: then EC2 is not touched either.
+        let as_seen = !kept.written.contains_key(&uid);
+        kept.unsure.insert(uid.clone());
+        debug!(node_eni = node_eni.name_any(), listed = ?new.listed, "Telling of routes");
         self.kubernetes
-            .report_routes(node_eni, &new.listed, new.condition.as_ref())
+            .report_routes(node_eni, &new.listed, new.condition.as_ref(), as_seen)
             .await?;
         let bad = |said: &Said| {
             let bad = said.condition.clone().filter(|one| one.status == "False");
@@ -263,7 +278,8 @@ impl Controller {
             });
         }
         *said = new.clone();
-        kept.written.insert(node_eni.uid().unwrap_or_default(), new);
+        kept.unsure.remove(&uid);
+        kept.written.insert(uid, new);
         Ok(())
     }
 }

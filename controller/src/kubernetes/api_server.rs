@@ -172,8 +172,11 @@ impl Kubernetes for ApiServer {
         node_eni: &'a NodeEni,
         routes: &'a [RouteStatus],
         condition: Option<&'a Condition>,
+        as_seen: bool,
     ) -> Answer<'a, ()> {
-        self.in_turn(Self::report_routes(self, node_eni, routes, condition))
+        self.in_turn(Self::report_routes(
+            self, node_eni, routes, condition, as_seen,
+        ))
     }
 
     fn label_node<'a>(

@@ -59,12 +59,14 @@ impl ApiServer {
             .map_err(|source| Error::NodeEniStatus { name, source })?;
         Ok(())
     }
+
     /// Writes what a NodeENI's status says of routes; another manager owns the rest of it.
     pub(super) async fn report_routes(
         &self,
         node_eni: &NodeEni,
         routes: &[RouteStatus],
         condition: Option<&Condition>,
+        as_seen: bool,
     ) -> Result<(), Error> {
         let name = node_eni.name_any();
         let mut status = serde_json::Map::new();
@@ -74,10 +76,14 @@ impl ApiServer {
         if let Some(condition) = condition {
             status.insert("conditions".to_owned(), json!([condition]));
         }
+        let mut metadata = json!({"name": name, "uid": node_eni.uid()});
+        if as_seen {
+            metadata["resourceVersion"] = json!(node_eni.resource_version());
+        }
         let body = json!({
             "apiVersion": NodeEni::api_version(&()),
             "kind": NodeEni::kind(&()),
-            "metadata": {"name": name, "uid": node_eni.uid()},
+            "metadata": metadata,
             "status": status,
         });
         let params = PatchParams::apply(mark::CONTROLLER_ROUTES).force();

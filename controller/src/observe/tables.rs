@@ -29,8 +29,9 @@ impl Controller {
 
     /// Whether they were read. A role that may not read them has no other trouble than that.
     pub(crate) async fn read_tables(&self, vpc: &VpcId) -> bool {
+        let begun = self.now();
         match self.ec2.route_tables(vpc).await {
-            Ok(tables) => self.snapshot_mut().tables = Some(tables),
+            Ok(tables) => self.snapshot_mut().read_tables(tables, begun),
             Err(error) => {
                 warn!(error = %Chain(&error), "Route tables were not read");
                 return false;

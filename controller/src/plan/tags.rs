@@ -16,13 +16,12 @@ use crate::action::{Action, Target};
 impl Planner<'_> {
     /// Has the interface bear what it should, and no tag that the user has given up.
     pub(super) fn tags(&mut self, record: &NodeEniAttachment, eni: &Eni, on: &Target) {
-        let wanted = wanted(record, self.observed.cluster);
+        let mut tags = wanted(record, self.observed.cluster);
         let former = record.spec.former_tags.iter();
         let keys: BTreeSet<_> = former
-            .filter(|key| eni.tags.contains_key(*key) && !wanted.contains_key(*key))
+            .filter(|key| eni.tags.contains_key(*key) && !tags.contains_key(*key))
             .cloned()
             .collect();
-        let mut tags = wanted;
         tags.retain(|key, value| eni.tags.get(key) != Some(value));
         let eni = &eni.id;
         // Room first: EC2 takes 50 tags.

@@ -73,6 +73,7 @@ fn think(pool: &EniPool, there: &[u8], held: &[u8], refused: &[u8]) -> Upkeep {
     let mut snapshot = Snapshot::new(Duration::ZERO);
     let subnet = Subnet {
         id: "subnet-1".into(),
+        vpc: "vpc-1".into(),
         zone: "a".to_owned(),
         cidrs: Vec::new(),
         free_addresses: 9,

@@ -93,7 +93,22 @@ fn world(states: &[&str]) -> (Vec<Arc<NodeEniAttachment>>, Snapshot) {
 /// What is decided on a route to `target` (with `!`: a blackhole; empty: none), that the status lists
 /// as `listed` (with `+`: created), asked for or not.
 fn decide(states: &[&str], target: &str, listed: &str, asked: bool, deleting: bool) -> String {
-    let (records, snapshot) = world(states);
+    decide_by(true, states, target, listed, asked, deleting)
+}
+
+/// The same, by tables that were read late enough, or too early.
+fn decide_by(
+    settled: bool,
+    states: &[&str],
+    target: &str,
+    listed: &str,
+    asked: bool,
+    deleting: bool,
+) -> String {
+    let (records, mut snapshot) = world(states);
+    if settled {
+        snapshot.read_tables(Vec::new(), Instant::now());
+    }
     let destination: IpNet = WHERE.parse().unwrap();
     let mut node_eni = NodeEni::new(
         "n",
@@ -163,7 +178,7 @@ fn a_missing_route_is_created_to_the_first_that_is_ready() {
 fn who_has_it_keeps_it_while_it_is_ready_and_then_it_moves() {
     asked(&["ready", "ready"], "eni-2", "eni-2+", "lists eni-2+");
     asked(&["ready", "ready"], "eni-2", "", "lists eni-2");
-    let moves = "point the route 10.9.0.0/16 in rtb-1 at eni-1; lists eni-2+";
+    let moves = "point the route 10.9.0.0/16 in rtb-1 at eni-1; lists eni-2+; lists eni-1+";
     for state in ["going", "broken", "stopped"] {
         asked(&["ready", state], "eni-2", "eni-2+", moves);
     }
@@ -198,4 +213,20 @@ fn what_is_not_asked_for_is_told_of_and_deleted_only_if_it_is_of_our_making() {
     assert_eq!(end("eni-1", "eni-1+"), deleted);
     assert_eq!(end("eni-1", "eni-1"), "");
     assert_eq!(end("", "eni-1+"), "");
+}
+
+#[test]
+fn what_we_made_is_not_forgotten_while_the_tables_may_be_old() {
+    let old = |target, asked, deleting| {
+        let states = ["gone", "gone"];
+        decide_by(false, &states, target, "eni-2+", asked, deleting)
+    };
+    // It is not there yet, its interface was there still, and it led elsewhere.
+    for target in ["", "eni-2", "eni-1"] {
+        assert_eq!(old(target, false, true), "lists eni-2+");
+        assert_eq!(old(target, false, false), "lists eni-2+");
+    }
+    assert_eq!(old("", true, false), "NoReadyInterface; lists eni-2+");
+    let made = decide_by(false, &["ready"], "", "eni-1+", false, true);
+    assert_eq!(made, "lists eni-1+");
 }

@@ -104,9 +104,16 @@ async fn each<T>(
 }
 
 fn node_eni_changed(controller: &Controller, change: Change<Declared>) {
+    // What is said of a NodeENI concerns only who says it.
     let concerned = controller.cache().take_node_eni(change);
+    let only_said = match concerned.as_slice() {
+        [old, new] => controller.cache().asks_the_same(old, new),
+        _ => false,
+    };
     for declared in &concerned {
-        controller.nodes_of_node_eni_due(declared);
+        if !only_said {
+            controller.nodes_of_node_eni_due(declared);
+        }
         let name = match declared {
             Declared::Readable(node_eni) => node_eni.metadata.name.clone().unwrap_or_default(),
             Declared::Unreadable { name, why, .. } => {
@@ -141,12 +148,7 @@ fn record_changed(controller: &Controller, change: Change<kubernetes::Record>) {
     let now = controller.now();
     for record in concerned {
         controller.nodes.add(record.spec.node_name.clone(), now);
-        controller
-            .node_enis
-            .add(record.spec.node_eni.name.clone(), now);
-        if let Some(place) = &record.spec.pool {
-            controller.pool_due(&place.name);
-        }
+        controller.told_of(&record);
     }
 }
 

@@ -77,7 +77,7 @@ pub struct GroupSpec {
     pub tags: Tags,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RouteTableSpec {
     pub id: Option<RouteTableId>,

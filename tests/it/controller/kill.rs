@@ -8,7 +8,7 @@ use std::{
 use eniway_api::{AllocationId, Asked, AssociationId, AttachmentId, EniId, VpcId};
 use eniway_ec2::{
     Answer, Change, Ec2, ElasticIp, Eni, Group, Instance, InstanceType, Instances, Interfaces,
-    NewAttachment, NewEni, RouteChange, RouteTable, Subnet,
+    NewAttachment, NewEni, RouteChange, RouteTable, Subnet, Subnets,
 };
 use futures::future::BoxFuture;
 use ipnet::IpNet;
@@ -38,8 +38,8 @@ impl Ec2 for Mortal {
     fn interfaces<'a>(&'a self, which: &'a Interfaces) -> Answer<'a, Vec<Eni>> {
         self.door.interfaces(which)
     }
-    fn subnets<'a>(&'a self, vpc: &'a VpcId) -> Answer<'a, Vec<Subnet>> {
-        self.door.subnets(vpc)
+    fn subnets<'a>(&'a self, which: &'a Subnets) -> Answer<'a, Vec<Subnet>> {
+        self.door.subnets(which)
     }
     fn groups<'a>(&'a self, vpc: &'a VpcId) -> Answer<'a, Vec<Group>> {
         self.door.groups(vpc)

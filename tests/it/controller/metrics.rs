@@ -42,7 +42,7 @@ fn a_pool_is_told_of_by_zone_until_it_is_gone() {
     Rig::new(1).run(async |rig| {
         let address = free_address();
         let mut config = config();
-        config.metrics_address = address;
+        config.metrics_address = Some(address);
         let controller = rig.controller_at(config);
         pool::member(rig, SUBNET_A, "10.0.8.10");
         for last in 10..12 {
@@ -98,7 +98,7 @@ fn a_dry_run_tells_what_would_become_of_each_orphan_and_touches_none() {
         let all = [None, None, Some(1)].map(|index| orphan(rig, &cluster, index));
         let address = free_address();
         let mut config = config();
-        config.metrics_address = address;
+        config.metrics_address = Some(address);
         config.orphans = Orphans::Report;
         let controller = rig.controller_at(config);
         let would = |deed| gauge(address, "orphans_dry_run", &[deed]);

@@ -27,7 +27,7 @@ use eniway_controller::{
     rivals::rivals,
     status,
 };
-use eniway_ec2::{Ec2 as _, Instances, Interfaces, Snapshot, Verdict};
+use eniway_ec2::{Ec2 as _, Instances, Interfaces, Snapshot, Subnets, Verdict};
 use futures::executor::block_on;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use simulation::door::{Clock, Door};
@@ -180,7 +180,7 @@ impl Model {
         self.snapshot.read_all_enis(enis.unwrap(), begun);
         let instances = block_on(self.door.instances(&Instances::Of(vpc.clone())));
         self.snapshot.read_all_instances(instances.unwrap(), begun);
-        let subnets = block_on(self.door.subnets(&vpc)).unwrap();
+        let subnets = block_on(self.door.subnets(&Subnets::Of(vpc.clone()))).unwrap();
         self.snapshot.subnets = subnets.into_iter().map(|s| (s.id.clone(), s)).collect();
         self.snapshot.groups = block_on(self.door.groups(&vpc)).unwrap();
         self.snapshot.catalog = Some(begun);

@@ -20,7 +20,7 @@ use ec2_sim::{Request, Response, Server, World};
 use eniway_api::{AllocationId, Asked, AssociationId, AttachmentId, EniId, VpcId, mark};
 use eniway_ec2::{
     Answer, Call, Change, Ec2, ElasticIp, EnaQueues, Eni, Error, Group, Instance, InstanceType,
-    Instances, Interfaces, NewAttachment, NewEni, RouteChange, RouteTable, Subnet,
+    Instances, Interfaces, NewAttachment, NewEni, RouteChange, RouteTable, Subnet, Subnets,
 };
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -245,21 +245,25 @@ impl<P: Place> Ec2 for Door<P> {
         }))
     }
 
-    fn subnets<'a>(&'a self, vpc: &'a VpcId) -> Answer<'a, Vec<Subnet>> {
-        Box::pin(async {
+    fn subnets<'a>(&'a self, which: &'a Subnets) -> Answer<'a, Vec<Subnet>> {
+        Box::pin(async move {
             let call = Call::DescribeSubnets;
             let request = Request::new(&call.to_string());
             let free = self.ask(call, request).await?;
             let described = |subnet: &ec2_sim::model::Subnet| Subnet {
                 id: subnet.id.as_str().into(),
+                vpc: subnet.vpc.as_str().into(),
                 zone: subnet.zone.clone(),
                 cidrs: cidrs(subnet),
                 free_addresses: free_addresses(&free.body, subnet.id.as_str()),
                 tags: subnet.tags.clone(),
             };
             Ok(self.place.visit(|world, _| {
-                let of_vpc = world.subnets().filter(|s| s.vpc.as_str() == vpc.as_str());
-                of_vpc.map(described).collect()
+                let asked = |subnet: &&ec2_sim::model::Subnet| match which {
+                    Subnets::Of(vpc) => subnet.vpc.as_str() == vpc.as_str(),
+                    Subnets::These(ids) => ids.iter().any(|id| id.as_str() == subnet.id.as_str()),
+                };
+                world.subnets().filter(asked).map(described).collect()
             }))
         })
     }

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use ec2_sim::{
     Settings, World,
-    spec::{GroupSpec, InstanceSpec, SubnetSpec, VpcSpec, WorldSpec},
+    spec::{GroupSpec, InstanceSpec, RouteTableSpec, SubnetSpec, VpcSpec, WorldSpec},
 };
 use jiff::Timestamp;
 
@@ -77,6 +77,7 @@ pub fn world(kind: &str, nodes: usize, seed: u64, settings: Settings) -> World {
             vpc: None,
             tags: BTreeMap::new(),
         }],
+        route_tables: vec![RouteTableSpec::default()],
         instances: (0..nodes).map(|number| instance(kind, number, 0)).collect(),
         ..WorldSpec::default()
     }

@@ -143,6 +143,7 @@ pub(super) fn subnet(call: Call, from: &types::Subnet) -> Result<Subnet, Error> 
         .filter_map(|block| block.ipv6_cidr_block());
     Ok(Subnet {
         id: from.subnet_id().ok_or(missing(call, "subnetId"))?.into(),
+        vpc: from.vpc_id().ok_or(missing(call, "vpcId"))?.into(),
         zone: from.availability_zone().unwrap_or_default().to_owned(),
         cidrs: from
             .cidr_block()

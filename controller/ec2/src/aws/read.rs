@@ -3,10 +3,12 @@
 use aws_sdk_ec2::types::{
     Filter, InstanceType as AwsInstanceType, NetworkInterface, NetworkInterfaceStatus, Reservation,
 };
-use eniway_api::{EniId, VpcId, mark};
+use eniway_api::{EniId, SubnetId, VpcId, mark};
 
 use super::{Aws, failed, parse};
-use crate::{Call, Eni, Error, Group, Instance, InstanceType, Instances, Interfaces, Subnet};
+use crate::{
+    Call, Eni, Error, Group, Instance, InstanceType, Instances, Interfaces, Subnet, Subnets,
+};
 
 /// The most results that EC2 puts on one page.
 const PAGE: i32 = 1000;
@@ -68,12 +70,13 @@ impl Aws {
         found.map(|item| parse::eni(call, item)).collect()
     }
 
-    pub(super) async fn subnets(&self, vpc: &VpcId) -> Result<Vec<Subnet>, Error> {
+    pub(super) async fn subnets(&self, which: &Subnets) -> Result<Vec<Subnet>, Error> {
         let call = Call::DescribeSubnets;
-        let request = self
-            .client
-            .describe_subnets()
-            .filters(filter("vpc-id", [vpc.as_str()]));
+        let which = match which {
+            Subnets::Of(vpc) => filter("vpc-id", [vpc.as_str()]),
+            Subnets::These(ids) => filter("subnet-id", ids.iter().map(SubnetId::as_str)),
+        };
+        let request = self.client.describe_subnets().filters(which);
         let found = every_page!(call, request);
         found.iter().map(|item| parse::subnet(call, item)).collect()
     }

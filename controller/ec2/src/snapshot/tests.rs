@@ -56,7 +56,7 @@ fn what_we_just_made_is_not_gone_though_a_call_and_a_look_by_id_say_so() {
     let mut snapshot = Snapshot::new(GRACE);
     snapshot.created(eni("eni-1"), start);
     snapshot.read_all_enis(Vec::new(), start);
-    snapshot.forget(&"eni-1".into());
+    snapshot.forget(&"eni-1".into(), start);
     snapshot.confirm(&["eni-1".into()], Vec::new(), start + SECOND);
     assert!(!snapshot.is_gone(&"eni-1".into()));
     snapshot.confirm(&["eni-1".into()], Vec::new(), start + GRACE + SECOND);

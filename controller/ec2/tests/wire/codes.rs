@@ -272,7 +272,7 @@ async fn refusal(ec2: &impl Ec2, call: Call) -> Error {
             ec2.interfaces(&all).await.map(drop)
         }
         DescribeSecurityGroups => ec2.groups(&vpc()).await.map(drop),
-        DescribeSubnets => ec2.subnets(&vpc()).await.map(drop),
+        DescribeSubnets => ec2.subnets(&Subnets::Of(vpc())).await.map(drop),
         DescribeAddresses => ec2.elastic_ips().await.map(drop),
         AssociateAddress => {
             let address = "eipalloc-00000001".into();

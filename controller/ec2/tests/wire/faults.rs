@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ec2_sim::Effect;
-use eniway_ec2::{Call, Ec2 as _, Error, Paced, Throttle, Verdict};
+use eniway_ec2::{Call, Ec2 as _, Error, Paced, Subnets, Throttle, Verdict};
 
 use crate::world::{Wire, new_eni, spec, vpc};
 
@@ -11,7 +11,7 @@ use crate::world::{Wire, new_eni, spec, vpc};
 async fn a_page_for_people_is_garbled_and_worth_another_try() {
     let wire = Wire::start(spec()).await;
     wire.spoil(Call::DescribeSubnets, Effect::Html { status: 502 });
-    let error = wire.ec2.subnets(&vpc()).await.unwrap_err();
+    let error = wire.ec2.subnets(&Subnets::Of(vpc())).await.unwrap_err();
     assert!(
         matches!(error, Error::Garbled { status: 502, .. }),
         "{error:?}"

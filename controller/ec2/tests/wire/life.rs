@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use eniway_api::{EniId, mark};
 use eniway_ec2::{
-    AttachmentState, Change, Ec2 as _, InstanceState, Instances, Interfaces, NewAttachment,
+    AttachmentState, Change, Ec2 as _, InstanceState, Instances, Interfaces, NewAttachment, Subnets,
 };
 
 use crate::world::{CLUSTER, GROUP, INSTANCE, SUBNET, VPC, Wire, new_eni, spec, vpc};
@@ -28,7 +28,7 @@ async fn the_cluster_is_described() {
     assert_eq!(instance.instance_type, "m5.large");
     assert_eq!(instance.interfaces.len(), 1, "its primary interface");
 
-    let subnets = ec2.subnets(&vpc()).await.unwrap();
+    let subnets = ec2.subnets(&Subnets::Of(vpc())).await.unwrap();
     assert_eq!(subnets.len(), 1);
     assert_eq!(subnets[0].id, SUBNET.into());
     assert_eq!(subnets[0].cidrs, ["10.0.0.0/20".parse().unwrap()]);

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use ec2_sim::{CreateNetworkInterface, GroupSpec, InstanceSpec, SubnetSpec};
 use eniway_api::mark;
-use eniway_ec2::{Call, Ec2 as _, Instances, Interfaces};
+use eniway_ec2::{Call, Ec2 as _, Instances, Interfaces, Subnets};
 
 use crate::world::{CLUSTER, SUBNET, Wire, spec, vpc};
 
@@ -56,7 +56,7 @@ async fn subnets_and_groups_come_on_more_than_one_page() {
             tags: Default::default(),
         }));
     let wire = Wire::start(spec).await;
-    assert!(wire.ec2.subnets(&vpc()).await.unwrap().len() > MANY);
+    assert!(wire.ec2.subnets(&Subnets::Of(vpc())).await.unwrap().len() > MANY);
     assert_eq!(wire.calls(Call::DescribeSubnets), 2);
     assert!(wire.ec2.groups(&vpc()).await.unwrap().len() > MANY);
     assert_eq!(wire.calls(Call::DescribeSecurityGroups), 2);

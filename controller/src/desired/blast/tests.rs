@@ -114,6 +114,7 @@ fn snapshot() -> Snapshot {
     for (id, zone) in [("subnet-a", "1"), ("subnet-b", "1"), ("subnet-c", "2")] {
         let subnet = Subnet {
             id: id.into(),
+            vpc: "vpc-1".into(),
             zone: zone.to_owned(),
             cidrs: Vec::new(),
             free_addresses: 9,

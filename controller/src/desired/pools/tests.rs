@@ -28,6 +28,7 @@ fn world(words: &str, state: InstanceState) -> World {
     for zone in ["a", "b"] {
         let subnet = Subnet {
             id: format!("subnet-{zone}").as_str().into(),
+            vpc: "vpc-1".into(),
             zone: zone.to_owned(),
             cidrs: Vec::new(),
             free_addresses: 9,

@@ -26,6 +26,7 @@ fn snapshot() -> Snapshot {
     ] {
         let subnet = Subnet {
             id: id.into(),
+            vpc: "vpc-1".into(),
             zone: "a".to_owned(),
             cidrs: Vec::new(),
             free_addresses: 9,

@@ -356,13 +356,15 @@ impl Kubernetes for ApiServer {
         node_eni: &'a NodeEni,
         routes: &'a [RouteStatus],
         condition: Option<&'a Condition>,
+        as_seen: bool,
     ) -> Answer<'a, ()> {
         Box::pin(async move {
             let name = node_eni.name_any();
             let written = self.write(|store| {
                 let stored = store.node_enis.get(&name).cloned();
                 let mut stored = stored.ok_or_else(|| refusal(404))?;
-                if stored.uid() != node_eni.uid() {
+                let newer = stored.resource_version() != node_eni.resource_version();
+                if stored.uid() != node_eni.uid() || as_seen && newer {
                     return Err(refusal(409));
                 }
                 let status = stored.status.get_or_insert_default();

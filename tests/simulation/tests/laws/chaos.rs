@@ -12,7 +12,7 @@ use kube::ResourceExt;
 
 use crate::{
     cluster::{CONTROLLERS, Cluster, LABEL, NODE_ENIS, NODES, node, node_eni, node_name},
-    pools,
+    pools, routes,
 };
 use simulation::small_cloud::{self, SUBNETS, instance_id, subnet};
 
@@ -81,7 +81,7 @@ impl Chaos {
 
     fn step(&mut self, cluster: &mut Cluster) {
         let number = cluster.weather.below(NODES);
-        match cluster.weather.below(23) {
+        match cluster.weather.below(24) {
             0..3 => {
                 let wish = cluster.weather.below(NODE_ENIS);
                 self.wish(cluster, wish);
@@ -122,6 +122,15 @@ impl Chaos {
                 self.note(cluster, "the other cluster gives back what it has");
                 pools::rival_leaves(cluster);
             }
+            22 => {
+                let number = cluster.weather.below(NODE_ENIS);
+                if routes::delete(cluster, number) {
+                    self.note(
+                        cluster,
+                        &format!("the route of n{number} is deleted by hand"),
+                    );
+                }
+            }
             _ => {
                 self.note(cluster, "the controllers that ended start");
                 cluster.start();
@@ -140,11 +149,17 @@ impl Chaos {
         let subnets: Vec<_> = (0..count).map(|n| (first + n) % SUBNETS).collect();
         let secondary = cluster.weather.below(5).checked_sub(1);
         let secondary = secondary.map(|count| u32::try_from(count).unwrap());
+        let routed = cluster.weather.below(2) == 0;
         self.note(
             cluster,
-            &format!("NodeENI n{number} wants {subnets:?}, {policy:?}, {secondary:?} addresses"),
+            &format!(
+                "NodeENI n{number} wants {subnets:?}, {policy:?}, {secondary:?} addresses, a route: {routed}"
+            ),
         );
-        let wish = node_eni(number, &subnets, policy, secondary);
+        let mut wish = node_eni(number, &subnets, policy, secondary);
+        if routed {
+            wish.spec.routes = vec![routes::wish(cluster, number)];
+        }
         cluster.api.store().wish(wish);
     }
 

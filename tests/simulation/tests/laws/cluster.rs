@@ -267,6 +267,16 @@ impl Cluster {
                 status.ec2.map(|ec2| (ec2.state, ec2.eni_id, ec2.attempt)),
             ));
         }
+        for node_eni in self.api.store().node_enis() {
+            let status = node_eni.status.clone().unwrap_or_default();
+            let routes = status.routes.iter();
+            let routes: Vec<_> = routes.map(|one| (&one.eni_id, one.created)).collect();
+            let says: Vec<_> = status.conditions.iter().map(|c| &c.reason).collect();
+            lines.push(format!(
+                "{}: routes {routes:?}, {says:?}",
+                node_eni.name_any()
+            ));
+        }
         for eni in self.door.world().interfaces() {
             let at = eni
                 .attachment

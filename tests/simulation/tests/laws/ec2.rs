@@ -9,7 +9,7 @@ use std::{
 use eniway_api::{AllocationId, Asked, AssociationId, AttachmentId, EniId, VpcId, mark};
 use eniway_ec2::{
     Answer, Call, Change, Ec2, ElasticIp, Eni, Error, Group, Instance, InstanceType, Instances,
-    Interfaces, NewAttachment, NewEni, RouteChange, RouteTable, Subnet,
+    Interfaces, NewAttachment, NewEni, RouteChange, RouteDeed, RouteTable, Subnet, Subnets,
 };
 use ipnet::IpNet;
 use kube::ResourceExt as _;
@@ -60,6 +60,8 @@ pub(crate) enum Sabotage {
     NoAdoption,
     /// Members of pools are given back with their marks.
     KeptMarks,
+    /// Routes of ours stay when nobody asks for them.
+    KeptRoutes,
 }
 
 impl Seat {
@@ -169,8 +171,8 @@ impl Ec2 for Seat {
         })
     }
 
-    fn subnets<'a>(&'a self, vpc: &'a VpcId) -> Answer<'a, Vec<Subnet>> {
-        Box::pin(self.send(Call::DescribeSubnets, self.door.subnets(vpc)))
+    fn subnets<'a>(&'a self, which: &'a Subnets) -> Answer<'a, Vec<Subnet>> {
+        Box::pin(self.send(Call::DescribeSubnets, self.door.subnets(which)))
     }
 
     fn groups<'a>(&'a self, vpc: &'a VpcId) -> Answer<'a, Vec<Group>> {
@@ -184,6 +186,10 @@ impl Ec2 for Seat {
     fn route<'a>(&'a self, change: &'a RouteChange) -> Answer<'a, ()> {
         Box::pin(async move {
             self.leads(change.call());
+            let kept = self.sabotage == Some(Sabotage::KeptRoutes);
+            if kept && change.deed == RouteDeed::Delete {
+                return Ok(());
+            }
             self.send(change.call(), self.door.route(change)).await
         })
     }
@@ -202,8 +208,7 @@ impl Ec2 for Seat {
                     new.client_token = format!("token-{}", self.weather.below(usize::MAX));
                 }
                 Some(Sabotage::NoTags) => new.tags.clear(),
-                Some(Sabotage::AbsentIsGone | Sabotage::NoAdoption | Sabotage::KeptMarks)
-                | None => {}
+                Some(_) | None => {}
             }
             self.send(call, Ec2::create(&self.door, &new)).await
         })

@@ -9,7 +9,7 @@ use kube::ResourceExt as _;
 
 use crate::{
     cluster::{Cluster, LABEL},
-    pools,
+    pools, routes,
 };
 use simulation::small_cloud::{SUBNETS, subnet, zone};
 
@@ -58,9 +58,23 @@ pub(crate) fn broken(cluster: &Cluster) -> Vec<String> {
         readiness(node, cluster, &expected, &mut broken);
     }
     pools::broken(cluster, &mut broken);
+    routes::broken(cluster, &node_enis, &mut broken);
+    throttled(cluster, &mut broken);
     others(cluster, &mut broken);
     unadopted(cluster, &expected, &mut broken);
     broken
+}
+
+/// Nobody but our controllers calls so often that EC2 refuses it.
+fn throttled(cluster: &Cluster, broken: &mut Vec<String>) {
+    let world = cluster.door.world();
+    for (action, codes) in world.counters() {
+        if let Some(times) = codes.get("RequestLimitExceeded") {
+            broken.push(format!(
+                "{action} was refused {times} times: its bucket was empty"
+            ));
+        }
+    }
 }
 
 /// An interface of J, as it left it.

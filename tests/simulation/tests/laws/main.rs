@@ -20,6 +20,7 @@ mod nodes;
 mod peer;
 mod pools;
 mod queue;
+mod routes;
 mod store;
 mod weather;
 
@@ -50,7 +51,7 @@ struct Outcome {
 
 fn simulate(seed: u64, sabotage: Option<Sabotage>) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
+        .enable_time()
         .start_paused(true)
         .build()
         .unwrap();
@@ -155,6 +156,7 @@ fn a_broken_rule_is_found() {
         Sabotage::AbsentIsGone,
         Sabotage::NoAdoption,
         Sabotage::KeptMarks,
+        Sabotage::KeptRoutes,
     ] {
         let found = first_broken(Some(sabotage), 0..1_000);
         assert!(found.is_some(), "{sabotage:?} went unnoticed");
