@@ -4,7 +4,10 @@
 //! whole reads; the record still names it, a look by its ID shows it, and its tags are repaired before
 //! anything else is done to it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use eniway_api::{DeletionPolicy, NodeEniAttachment, NodeEniAttachmentSpec, mark};
 use eniway_ec2::Eni;
@@ -16,6 +19,10 @@ use crate::action::{Action, Target};
 impl Planner<'_> {
     /// Has the interface bear what it should, and no tag that the user has given up.
     pub(super) fn tags(&mut self, record: &NodeEniAttachment, eni: &Eni, on: &Target) {
+        // Every plan of every interface asks, and nearly always nothing is to do.
+        if record.spec.former_tags.is_empty() && bears_all(record, self.observed.cluster, eni) {
+            return;
+        }
         let mut tags = wanted(record, self.observed.cluster);
         let former = record.spec.former_tags.iter();
         let keys: BTreeSet<_> = former
@@ -62,6 +69,43 @@ pub(super) fn wanted(record: &NodeEniAttachment, cluster: &Cluster) -> BTreeMap<
     if record.spec.pool.is_some() {
         return member::marks(record, cluster);
     }
+    let mut tags = record.spec.tags.clone();
+    for (key, value) in ours(record, cluster) {
+        // A user's `Name` stays.
+        if key == mark::peer::TAG_NAME {
+            tags.entry(key.to_owned()).or_insert(value.into_owned());
+        } else {
+            tags.insert(key.to_owned(), value.into_owned());
+        }
+    }
+    tags
+}
+
+/// Whether the interface has every tag that it should.
+fn bears_all(record: &NodeEniAttachment, cluster: &Cluster, eni: &Eni) -> bool {
+    if record.spec.pool.is_some() {
+        let marks = member::marks(record, cluster);
+        return marks
+            .iter()
+            .all(|(key, value)| eni.tags.get(key) == Some(value));
+    }
+    let asked = &record.spec.tags;
+    let ours = ours(record, cluster);
+    let is_ours = |key: &str| ours.iter().any(|(ours, _)| *ours == key);
+    ours.iter().all(|(key, value)| {
+        let named = *key == mark::peer::TAG_NAME && asked.contains_key(*key);
+        named || eni.tags.get(*key).is_some_and(|borne| borne == value)
+    }) && asked.iter().all(|(key, value)| {
+        let replaced = key != mark::peer::TAG_NAME && is_ours(key);
+        replaced || eni.tags.get(key) == Some(value)
+    })
+}
+
+/// Our tags, but for those of members of pools.
+fn ours<'a>(
+    record: &'a NodeEniAttachment,
+    cluster: &'a Cluster,
+) -> [(&'static str, Cow<'a, str>); 12] {
     let spec = &record.spec;
     let subnet = spec.subnet_id.as_str();
     let last8 = &subnet[subnet.len().saturating_sub(8)..];
@@ -72,34 +116,32 @@ pub(super) fn wanted(record: &NodeEniAttachment, cluster: &Cluster) -> BTreeMap<
         .creation_timestamp
         .as_ref()
         .map_or(Timestamp::UNIX_EPOCH, |time| time.0);
-    let mut tags = spec.tags.clone();
     let leaving = record.metadata.deletion_timestamp.is_some();
     let role = match spec.deletion_policy {
         DeletionPolicy::Retain if leaving => mark::Role::Retained,
         DeletionPolicy::Retain | DeletionPolicy::Delete => mark::Role::Attachment,
     };
-    let ours = [
-        (mark::peer::TAG_NAME, name.as_str()),
-        (mark::peer::TAG_NODE_ENI, &spec.node_eni.name),
-        (mark::peer::TAG_NODE, &spec.node_name),
-        (mark::peer::TAG_SUBNET, subnet),
-        (mark::peer::TAG_MANAGED_BY, mark::peer::MANAGED_BY),
-        (mark::TAG_NO_MANAGE, "true"),
-        (mark::TAG_CLUSTER, &cluster.name),
-        (mark::TAG_CLUSTER_UID, &cluster.uid),
-        (mark::TAG_NODE_ENI_UID, &spec.node_eni.uid),
-        (mark::TAG_ATTACHMENT, uid(record)),
-        (mark::TAG_ROLE, role.as_str()),
-        (mark::TAG_CREATED_AT, &created.to_string()),
-    ];
-    for (key, value) in ours {
-        // EC2 takes 256 characters; a user's `Name` stays.
-        let value: String = value.chars().take(256).collect();
-        if key == mark::peer::TAG_NAME {
-            tags.entry(key.to_owned()).or_insert(value);
-        } else {
-            tags.insert(key.to_owned(), value);
-        }
+    [
+        (mark::peer::TAG_NAME, Cow::Owned(name)),
+        (mark::peer::TAG_NODE_ENI, spec.node_eni.name.as_str().into()),
+        (mark::peer::TAG_NODE, spec.node_name.as_str().into()),
+        (mark::peer::TAG_SUBNET, subnet.into()),
+        (mark::peer::TAG_MANAGED_BY, mark::peer::MANAGED_BY.into()),
+        (mark::TAG_NO_MANAGE, "true".into()),
+        (mark::TAG_CLUSTER, cluster.name.as_str().into()),
+        (mark::TAG_CLUSTER_UID, cluster.uid.as_str().into()),
+        (mark::TAG_NODE_ENI_UID, spec.node_eni.uid.as_str().into()),
+        (mark::TAG_ATTACHMENT, uid(record).into()),
+        (mark::TAG_ROLE, role.as_str().into()),
+        (mark::TAG_CREATED_AT, created.to_string().into()),
+    ]
+    .map(|(key, value)| (key, shortened(value)))
+}
+
+/// EC2 takes 256 characters.
+fn shortened(value: Cow<'_, str>) -> Cow<'_, str> {
+    match value.char_indices().nth(256) {
+        Some((end, _)) => Cow::Owned(value[..end].to_owned()),
+        None => value,
     }
-    tags
 }

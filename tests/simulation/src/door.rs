@@ -26,7 +26,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 pub use self::queue::QUEUE;
-use self::words::{cidrs, free_addresses, instance, interface};
+use self::words::{cidrs, created, free_addresses, instance, interface};
 
 /// A world, wherever it lives, behind the controller's door.
 #[derive(Clone)]
@@ -172,10 +172,8 @@ impl<P: Place> Door<P> {
             let mut all = world.interfaces();
             all.find(|eni| eni.id.as_str() == id).map(interface)
         });
-        found.ok_or(Error::Incomplete {
-            call,
-            missing: "interface",
-        })
+        // A repeated request is answered as the first one was, whatever has become of the interface.
+        Ok(found.unwrap_or_else(|| created(id, new)))
     }
 
     async fn modify(&self, eni: &EniId, change: &Change) -> Result<(), Error> {

@@ -106,7 +106,7 @@ pub(crate) const PARTS: &[Part] = &[
     ),
     beside(
         "simulation",
-        "the controller through 2,000 bad days on a paused clock",
+        "the controller through 10,000 bad days on a paused clock",
         NOTHING,
         simulation,
     ),
@@ -180,7 +180,7 @@ fn others(workspace: &Workspace, arguments: &[&str]) -> Command {
 fn simulation(workspace: &Workspace) -> Result<Count> {
     let mut cargo = workspace.cargo(&["test", "--package", "simulation"]);
     cargo.args(["--profile", "simulation", "--test", "laws"]);
-    tests(cargo.env("ENIWAY_SEEDS", "2000"))
+    tests(cargo.env("ENIWAY_SEEDS", "10000"))
 }
 
 fn images(workspace: &Workspace) -> Result<Count> {

@@ -6,7 +6,7 @@ use ec2_sim::Effect;
 use eniway_api::Asked;
 use eniway_ec2::{
     Call::{self, *},
-    Change, Ec2, Error, Instances, Interfaces, NewAttachment, RouteChange, RouteDeed,
+    Change, Ec2, Error, Instances, Interfaces, NewAttachment, RouteChange, RouteDeed, Subnets,
     Verdict::{self, *},
 };
 

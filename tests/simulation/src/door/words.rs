@@ -1,7 +1,10 @@
 //! What is in the simulator, in the controller's words.
 
+use std::net::IpAddr;
+
+use eniway_api::MacAddress;
 use eniway_ec2::{
-    Association, Attachment, AttachmentState, Eni, Instance, InstanceState, Occupied,
+    Association, Attachment, AttachmentState, Eni, Instance, InstanceState, NewEni, Occupied,
 };
 use ipnet::IpNet;
 
@@ -51,6 +54,28 @@ pub(super) fn instance(from: &ec2_sim::Instance) -> Instance {
     }
 }
 
+/// What was asked for, as it was when it was new.
+pub(super) fn created(id: &str, new: &NewEni) -> Eni {
+    Eni {
+        id: id.into(),
+        subnet: new.subnet.clone(),
+        zone: String::new(),
+        mac: MacAddress::default(),
+        attachment: None,
+        groups: new.groups.clone(),
+        source_dest_check: true,
+        description: new.description.clone(),
+        addresses: new
+            .primary
+            .into_iter()
+            .map(|one| IpAddr::from(one).into())
+            .collect(),
+        prefixes: Vec::new(),
+        association: None,
+        tags: new.tags.clone(),
+    }
+}
+
 pub(super) fn interface(from: &ec2_sim::Interface) -> Eni {
     let mut groups: Vec<_> = from.groups.iter().map(|id| id.as_str().into()).collect();
     groups.sort();
@@ -80,7 +105,7 @@ pub(super) fn interface(from: &ec2_sim::Interface) -> Eni {
         addresses: from
             .addresses
             .iter()
-            .map(|address| std::net::IpAddr::from(*address))
+            .map(|address| IpAddr::from(*address))
             .chain(from.ipv6_addresses.iter().map(|one| (*one).into()))
             .map(IpNet::from)
             .collect(),

@@ -39,8 +39,8 @@ const CALM: Duration = Duration::from_secs(900);
 /// After so many looks in a row that found all well and nothing done, nothing may be done any more.
 const SETTLED: u32 = 2;
 const LOOK: Duration = Duration::from_secs(60);
-/// Long enough for several whole reads.
-const QUIET: Duration = Duration::from_secs(240);
+/// Long enough for two whole reads.
+const QUIET: Duration = Duration::from_secs(150);
 
 /// What a seed led to.
 struct Outcome {

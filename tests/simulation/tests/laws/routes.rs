@@ -47,7 +47,7 @@ pub(crate) fn broken(cluster: &Cluster, node_enis: &[NodeEni], broken: &mut Vec<
         let (leads, takers) = (leads(cluster, number), takers(cluster, &name));
         match &leads {
             Some(eni) if !asked => {
-                broken.push(format!("nobody asks for the route of {name} to {eni}"))
+                broken.push(format!("nobody asks for the route of {name} to {eni}"));
             }
             None if asked && !takers.is_empty() => broken.push(format!("{name} lacks its route")),
             Some(eni) if !takers.is_empty() && !takers.contains(eni) => {
