@@ -3,6 +3,7 @@
 mod addresses;
 mod adoption;
 mod blast;
+mod columns;
 mod drift;
 mod elastic_ips;
 mod ena_queues;

@@ -1,6 +1,7 @@
 //! Kills the controller in the midst of its work, again and again, and looks at what is left in EC2.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -25,22 +26,54 @@ struct Found {
     leaked: u32,
 }
 
+/// Labs side by side. A run takes a minute, nearly all of it waiting: for the lease of who was killed to end, and for
+/// reads to be as late as they may.
+const LABS: u32 = 8;
+
 /// Kills a controller twice in each run: while it attaches, and while it lets go.
 pub(crate) fn run(runs: u32, controller: &Path) -> Result<String> {
     let course = Course::of_kills();
+    let found = Mutex::new(Found::default());
+    thread::scope(|scope| {
+        let labs = (0..LABS.min(runs)).map(|first| {
+            let (course, found) = (&course, &found);
+            scope.spawn(move || runs_of(first, runs, course, controller, found))
+        });
+        let labs: Vec<_> = labs.collect();
+        labs.into_iter().try_for_each(|lab| {
+            let ended = lab.join();
+            ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    })?;
+    let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(format!(
+        "| killed while it attaches and while it lets go, {course} | runs | runs that leaked | peer |\n\
+         |---|---|---|---|\n| `SIGKILL`, then started again | {} | **{}** | {LEAKED} of {KILLED} |\n",
+        found.runs, found.leaked
+    ))
+}
+
+/// Every `LABS`th run, in a lab of their own.
+fn runs_of(
+    first: u32,
+    runs: u32,
+    course: &Course,
+    controller: &Path,
+    found: &Mutex<Found>,
+) -> Result<()> {
     let lab = Lab::start(Config::control_plane_only(), &|line| {
         eprintln!("      {line}");
     })
     .context("start an API server")?;
-    let ec2 = Ec2::start(&course)?;
+    let ec2 = Ec2::start(course)?;
     apply_definitions(controller, &lab)?;
-    furnish(&lab, &course)?;
+    furnish(&lab, course)?;
     let node_enis = Watch::open(&lab, "nodeenis")?;
-    let mut found = Found::default();
-    for run in 0..runs {
+    for run in (first..runs).step_by(LABS as usize) {
         let after = WORK * run / runs;
-        let clean = round(&lab, &ec2, &course, controller, &node_enis, after);
+        let clean = round(&lab, &ec2, course, controller, &node_enis, after);
         let clean = clean.with_context(|| format!("run {run}, killed after {after:?}"))?;
+        let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
         found.runs += 1;
         found.leaked += u32::from(!clean);
         eprintln!(
@@ -48,11 +81,7 @@ pub(crate) fn run(runs: u32, controller: &Path) -> Result<String> {
             found.runs, found.leaked
         );
     }
-    Ok(format!(
-        "| killed while it attaches and while it lets go, {course} | runs | runs that leaked | peer |\n\
-         |---|---|---|---|\n| `SIGKILL`, then started again | {} | **{}** | {LEAKED} of {KILLED} |\n",
-        found.runs, found.leaked
-    ))
+    Ok(())
 }
 
 /// Whether EC2 had, after each half, what was wished for and nothing else.

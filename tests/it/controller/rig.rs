@@ -187,6 +187,11 @@ impl Running {
         nodes.delete(name, &DeleteParams::default()).await.unwrap();
     }
 
+    /// What kubectl tells an operator.
+    pub(super) fn kubectl(&self, args: &[&str]) -> String {
+        self.lab.kubectl(args).unwrap()
+    }
+
     pub(super) async fn wish(&self, name: &str, spec: &serde_json::Value) {
         let api: Api<NodeEni> = Api::all(self.client.clone());
         let object = json!({"apiVersion": "networking.k8s.aws/v1alpha1", "kind": "NodeENI",

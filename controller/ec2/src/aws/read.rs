@@ -13,12 +13,19 @@ use crate::{
 /// The most results that EC2 puts on one page.
 const PAGE: i32 = 1000;
 
-/// What all pages of a filtered request list. The SDK's requests share no trait.
+/// What all pages of a filtered request list, each item in our words as it comes: in the SDK's a fleet takes
+/// several times the memory. The SDK's requests share no trait.
 macro_rules! every_page {
-    ($call:expr, $request:expr) => {{
-        let pages = $request.into_paginator().page_size(PAGE).items().send();
-        let all = pages.try_collect().await;
-        all.map_err(|error| failed($call, error))?
+    ($call:expr, $request:expr, $read:expr) => {{
+        let mut items = $request.into_paginator().page_size(PAGE).items().send();
+        let mut all = Vec::new();
+        loop {
+            let next = items.try_next().await;
+            let Some(item) = next.map_err(|error| failed($call, error))? else {
+                return Ok(all);
+            };
+            all.extend($read(&item)?);
+        }
     }};
 }
 
@@ -33,12 +40,11 @@ impl Aws {
         };
         let call = Call::DescribeInstances;
         let request = self.client.describe_instances().filters(filter);
-        let found = every_page!(call, request);
-        found
-            .iter()
-            .flat_map(Reservation::instances)
-            .map(|item| parse::instance(call, item))
-            .collect()
+        every_page!(call, request, |reservation: &Reservation| {
+            let items = reservation.instances().iter();
+            let all: Result<Vec<_>, _> = items.map(|item| parse::instance(call, item)).collect();
+            all
+        })
     }
 
     pub(super) async fn interfaces(&self, which: &Interfaces) -> Result<Vec<Eni>, Error> {
@@ -62,12 +68,12 @@ impl Aws {
         };
         let call = Call::DescribeNetworkInterfaces;
         let request = self.client.describe_network_interfaces();
-        let found = every_page!(call, request.set_filters(Some(filters)));
         let strangers = matches!(which, Interfaces::WithTags(_));
-        let found = found
-            .iter()
-            .filter(|item| !strangers || !is_of_a_service(item));
-        found.map(|item| parse::eni(call, item)).collect()
+        let request = request.set_filters(Some(filters));
+        every_page!(call, request, |item: &NetworkInterface| {
+            let ours = !strangers || !is_of_a_service(item);
+            ours.then(|| parse::eni(call, item)).transpose()
+        })
     }
 
     pub(super) async fn subnets(&self, which: &Subnets) -> Result<Vec<Subnet>, Error> {
@@ -77,8 +83,7 @@ impl Aws {
             Subnets::These(ids) => filter("subnet-id", ids.iter().map(SubnetId::as_str)),
         };
         let request = self.client.describe_subnets().filters(which);
-        let found = every_page!(call, request);
-        found.iter().map(|item| parse::subnet(call, item)).collect()
+        every_page!(call, request, |item| parse::subnet(call, item).map(Some))
     }
 
     pub(super) async fn groups(&self, vpc: &VpcId) -> Result<Vec<Group>, Error> {
@@ -87,8 +92,7 @@ impl Aws {
             .client
             .describe_security_groups()
             .filters(filter("vpc-id", [vpc.as_str()]));
-        let found = every_page!(call, request);
-        found.iter().map(|item| parse::group(call, item)).collect()
+        every_page!(call, request, |item| parse::group(call, item).map(Some))
     }
 
     pub(super) async fn instance_types(
