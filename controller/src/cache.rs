@@ -1,5 +1,6 @@
 //! What the API server last showed, and what it answered to our own writes since.
 
+mod echo;
 mod elastic_ips;
 mod pools;
 
@@ -9,7 +10,7 @@ use std::{
 };
 
 use eniway_api::{
-    AllocationId, EniId, EniPool, NodeEni, NodeEniAttachment, NodeEniAttachmentSpec, SubnetId,
+    AllocationId, EniId, EniPool, NodeEniAttachment, NodeEniAttachmentSpec, SubnetId,
 };
 use kube::ResourceExt as _;
 
@@ -159,53 +160,12 @@ impl Cache {
         }
     }
 
-    fn is_no_news_node(&self, node: &Node) -> bool {
-        let known = self
-            .nodes
-            .get(&node.name)
-            .filter(|known| known.uid == node.uid);
-        known.is_some_and(|known| known.version > node.version || known == node)
-    }
-
     pub(crate) fn take_node_eni(&mut self, change: Change<Declared>) -> Vec<Declared> {
         self.node_enis
             .take(named(change, |declared| match declared {
                 Declared::Readable(node_eni) => node_eni.name_any(),
                 Declared::Unreadable { name, .. } => name.clone(),
             }))
-    }
-
-    /// Whether two versions of a NodeENI ask the same of nodes. The list of its status asks, too, where it names
-    /// what no record has: J's interfaces, which are adopted by it.
-    pub(crate) fn asks_the_same(&self, old: &Declared, new: &Declared) -> bool {
-        let (Declared::Readable(old), Declared::Readable(new)) = (old, new) else {
-            return false;
-        };
-        let asks = |one: &NodeEni| {
-            let meta = &one.metadata;
-            let deleting = meta.deletion_timestamp.is_some();
-            (
-                meta.uid.clone(),
-                meta.generation,
-                deleting,
-                meta.annotations.clone(),
-            )
-        };
-        if asks(old) != asks(new) {
-            return false;
-        }
-        let recorded: BTreeSet<_> = self
-            .records
-            .values()
-            .filter(|record| Some(&record.spec.node_eni.uid) == new.metadata.uid.as_ref())
-            .filter_map(|record| record.status.as_ref()?.ec2.as_ref()?.eni_id.as_ref())
-            .collect();
-        let listed = |one: &NodeEni| -> BTreeSet<EniId> {
-            let entries = one.status.iter().flat_map(|status| &status.attachments);
-            let ids = entries.filter_map(|entry| entry.eni_id.as_ref());
-            ids.filter(|id| !recorded.contains(id)).cloned().collect()
-        };
-        listed(old) == listed(new)
     }
 
     pub(crate) fn take_record(
@@ -273,16 +233,6 @@ impl Cache {
             .entry(record.spec.node_name.clone())
             .or_default()
             .insert(name);
-    }
-
-    fn is_no_news(&self, record: &NodeEniAttachment) -> bool {
-        let version = |record: &NodeEniAttachment| {
-            let version = record.resource_version()?;
-            version.parse::<u64>().ok()
-        };
-        self.records
-            .get(&record.name_any())
-            .is_some_and(|known| known.uid() == record.uid() && version(known) >= version(record))
     }
 
     /// The records that name the node, by name.

@@ -83,6 +83,24 @@ fn a_terminated_instance_takes_its_interface_along_before_the_next_whole_read() 
 }
 
 #[test]
+fn the_last_node_goes_while_nobody_leads_and_its_record_follows() {
+    Rig::new(1).run(async |rig| {
+        let controller = rig.controller();
+        rig.wish("last", &spec(&[SUBNET_B])).await;
+        rig.until("it is attached", |state| state.attached() == 1)
+            .await;
+        controller.stop().await;
+        rig.terminate("node1").await;
+        // No instance tells of the network any more.
+        let next = rig.controller();
+        rig.until("its record is gone", |state| state.records.is_empty())
+            .await;
+        assert_eq!(rig.ours().len(), 0);
+        next.stop().await;
+    });
+}
+
+#[test]
 fn an_instance_that_starts_gets_its_interface_before_the_next_whole_read() {
     let settings = ec2_sim::Settings {
         start_ms: std::time::Duration::from_secs(10),
