@@ -26,9 +26,9 @@ struct Found {
     leaked: u32,
 }
 
-/// Labs side by side. A run takes a minute, nearly all of it waiting: for the lease of who was killed to end, and for
+/// Labs side by side, of half a GiB each. A run takes a minute, nearly all of it waiting: for the lease of who was killed to end, and for
 /// reads to be as late as they may.
-const LABS: u32 = 8;
+const LABS: u32 = 20;
 
 /// Kills a controller twice in each run: while it attaches, and while it lets go.
 pub(crate) fn run(runs: u32, controller: &Path) -> Result<String> {
@@ -68,9 +68,10 @@ fn runs_of(
     let ec2 = Ec2::start(course)?;
     apply_definitions(controller, &lab)?;
     furnish(&lab, course)?;
-    let node_enis = Watch::open(&lab, "nodeenis")?;
     for run in (first..runs).step_by(LABS as usize) {
         let after = WORK * run / runs;
+        // An API server ends a watch after half an hour.
+        let node_enis = Watch::open(&lab, "nodeenis")?;
         let clean = round(&lab, &ec2, course, controller, &node_enis, after);
         let clean = clean.with_context(|| format!("run {run}, killed after {after:?}"))?;
         let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
