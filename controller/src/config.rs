@@ -77,7 +77,7 @@ pub struct Config {
     /// The cluster's network; default: that of the nodes' instances.
     #[arg(long, env = "VPC_ID", value_parser = |text: &str| Ok::<_, String>(VpcId::from(text)))]
     pub vpc_id: Option<VpcId>,
-    /// Where /metrics, /healthz and /readyz are served; `None`: nowhere.
+    /// Where /metrics, /healthz and /readyz are served.
     #[arg(long, env = "METRICS_ADDRESS", default_value = "0.0.0.0:8080")]
     pub metrics_address: Option<SocketAddr>,
     /// Whether replicas choose a leader.
