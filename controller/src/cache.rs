@@ -116,7 +116,8 @@ pub(crate) struct Cache {
     pub(crate) node_enis: Shelf<Declared>,
     pub(crate) records: Shelf<Arc<NodeEniAttachment>>,
     pub(crate) pools: Shelf<Arc<EniPool>>,
-    by_node: BTreeMap<String, BTreeSet<String>>,
+    /// Nodes, and the records that name them.
+    by_node: BTreeSet<(String, String)>,
     /// Addresses that the records will take in each subnet. Counted as they change: every plan asks.
     taking: BTreeMap<SubnetId, u32>,
     /// Subnets chosen for records that are not written yet, and how many addresses they will take.
@@ -203,8 +204,7 @@ impl Cache {
     }
 
     /// The API server answered a write of ours.
-    pub(crate) fn wrote(&mut self, mut record: NodeEniAttachment) -> Arc<NodeEniAttachment> {
-        record.managed_fields_mut().clear();
+    pub(crate) fn wrote(&mut self, record: NodeEniAttachment) -> Arc<NodeEniAttachment> {
         let record = Arc::new(record);
         if !self.is_no_news(&record) {
             self.index(&record);
@@ -229,23 +229,24 @@ impl Cache {
         if record.spec.pool.is_some() {
             self.of_pools.insert(name.clone());
         }
-        self.by_node
-            .entry(record.spec.node_name.clone())
-            .or_default()
-            .insert(name);
+        self.by_node.insert((record.spec.node_name.clone(), name));
     }
 
     /// The records that name the node, by name.
     pub(crate) fn records_of_node(&mut self, node: &str) -> Vec<Arc<NodeEniAttachment>> {
-        let Some(names) = self.by_node.get_mut(node) else {
-            return Vec::new();
-        };
-        let records = &self.records;
-        names.retain(|name| records.get(name).is_some());
-        names
-            .iter()
-            .filter_map(|name| records.get(name).cloned())
-            .collect()
+        let named = self.by_node.range((node.to_owned(), String::new())..);
+        let named = named.take_while(|(of, _)| of == node);
+        let (mut found, mut gone) = (Vec::new(), Vec::new());
+        for place in named {
+            match self.records.get(&place.1) {
+                Some(record) => found.push(Arc::clone(record)),
+                None => gone.push(place.clone()),
+            }
+        }
+        for place in &gone {
+            self.by_node.remove(place);
+        }
+        found
     }
 
     /// Addresses promised in each subnet and not yet taken, by interfaces that are and will be.

@@ -58,7 +58,7 @@ pub(crate) fn is_unowned(
     owned: &BTreeSet<String>,
     now: Timestamp,
 ) -> bool {
-    let tag = |key: &str| eni.tags.get(key).map(String::as_str);
+    let tag = |key: &str| eni.tags.get(key);
     let ours = tag(mark::TAG_CLUSTER_UID) == Some(cluster_uid)
         && tag(mark::TAG_ROLE) == Some(Role::Attachment.as_str());
     // Without its date somebody changed the tags by hand, and it is theirs to say.
@@ -124,6 +124,8 @@ pub(crate) fn is_orphan(
 
 #[cfg(test)]
 mod tests {
+    use eniway_ec2::Tags;
+
     use super::*;
 
     const NOON: &str = "2026-01-01T12:00:00Z";
@@ -147,7 +149,7 @@ mod tests {
             addresses: Vec::new(),
             prefixes: Vec::new(),
             association: None,
-            tags: BTreeMap::from(tags.map(|(key, value)| (key.to_owned(), value.to_owned()))),
+            tags: Tags::from_iter(tags),
         };
         change(&mut eni);
         eni
@@ -165,7 +167,7 @@ mod tests {
 
     fn tag(key: &'static str, value: &'static str) -> impl FnOnce(&mut Eni) {
         move |eni| {
-            eni.tags.insert(key.to_owned(), value.to_owned());
+            eni.tags.extend([(key, value)]);
         }
     }
 
@@ -180,7 +182,7 @@ mod tests {
         assert!(!orphan(tag(mark::TAG_CLUSTER_UID, "elsewhere"), &[]));
         assert!(!orphan(tag(mark::TAG_ROLE, "retained"), &[]));
         assert!(!orphan(tag(mark::TAG_ROLE, "pool"), &[]));
-        assert!(!orphan(|eni| eni.tags.clear(), &[]));
+        assert!(!orphan(|eni| eni.tags = Tags::default(), &[]));
     }
 
     #[test]
@@ -225,7 +227,7 @@ mod tests {
                     ena_queue_count: None,
                 });
             }),
-            named("eni-4", |eni| eni.tags.clear()),
+            named("eni-4", |eni| eni.tags = Tags::default()),
         ];
         let mut suspects = Suspects::default();
         suspects.take(BTreeSet::from(["eni-1".into(), "eni-3".into()]));

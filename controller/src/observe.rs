@@ -7,10 +7,14 @@ mod pools;
 mod requested;
 mod tables;
 
-use std::{collections::BTreeSet, sync::PoisonError, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use eniway_api::VpcId;
-use eniway_ec2::{Error, Instances, Interfaces, MAX_FILTER_VALUES, Subnets, Verdict};
+use eniway_ec2::{Eni, Error, Instances, Interfaces, MAX_FILTER_VALUES, Subnets, Verdict};
 use tracing::{info, warn};
 
 pub(crate) use self::looks::Looks;
@@ -65,12 +69,18 @@ impl Controller {
             Interfaces::OfCluster(self.cluster.uid.clone()),
             Instances::Of(vpc.clone()),
         );
-        let (mut enis, instances, selected) = tokio::try_join!(
-            self.ec2.interfaces(&of_cluster),
-            self.ec2.instances(&of_vpc),
-            self.selected()
-        )?;
-        enis.extend(selected);
+        // One after the other, and pages as they come: a fleet takes memory.
+        let seen = Mutex::new(BTreeSet::new());
+        let take = |page: Vec<Eni>| {
+            let ids = page.iter().map(|eni| eni.id.clone());
+            let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.extend(ids);
+            drop(seen);
+            self.snapshot_mut().read_enis(page, begun);
+        };
+        self.ec2.interfaces_by_page(&of_cluster, &take).await?;
+        take(self.selected().await?);
+        let instances = self.ec2.instances(&of_vpc).await?;
         let catalog = self.snapshot().catalog;
         if catalog.is_none() {
             self.read_catalog(&vpc, true, true).await?;
@@ -83,7 +93,10 @@ impl Controller {
         self.read_tables_by_the_clock(&vpc, cycle).await;
         self.read_elastic_ips_by_the_clock(cycle).await;
         let mut snapshot = self.snapshot_mut();
-        snapshot.read_all_enis(enis, begun);
+        snapshot.saw_all_enis(
+            &seen.into_inner().unwrap_or_else(PoisonError::into_inner),
+            begun,
+        );
         snapshot.read_all_instances(instances, begun);
         let first = snapshot.whole.is_none();
         snapshot.whole = Some(begun);

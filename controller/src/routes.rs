@@ -238,9 +238,9 @@ impl<'a> Inputs<'a> {
     fn is_mine(&self, eni: &EniId) -> bool {
         let uid = self.node_eni.metadata.uid.as_ref();
         let bears = |eni: &eniway_ec2::Eni| {
-            let role = eni.tags.get(mark::TAG_ROLE).map(String::as_str);
+            let role = eni.tags.get(mark::TAG_ROLE);
             uid.is_some()
-                && eni.tags.get(mark::TAG_NODE_ENI_UID) == uid
+                && eni.tags.get(mark::TAG_NODE_ENI_UID) == uid.map(String::as_str)
                 && role == Some(Role::Attachment.as_str())
         };
         self.snapshot.eni(eni).is_some_and(bears)

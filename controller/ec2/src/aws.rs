@@ -78,6 +78,14 @@ impl Ec2 for Aws {
         Box::pin(self.interfaces(which))
     }
 
+    fn interfaces_by_page<'a>(
+        &'a self,
+        which: &'a Interfaces,
+        take: &'a (dyn Fn(Vec<Eni>) + Send + Sync),
+    ) -> Answer<'a, ()> {
+        Box::pin(self.interfaces_by_page(which, take))
+    }
+
     fn subnets<'a>(&'a self, which: &'a Subnets) -> Answer<'a, Vec<Subnet>> {
         Box::pin(self.subnets(which))
     }

@@ -13,6 +13,7 @@ pub mod paced;
 pub mod queue;
 pub mod routes;
 pub mod snapshot;
+pub mod tags;
 pub mod throttle;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +33,7 @@ pub use crate::{
     paced::{Observer, Paced, Right},
     routes::{Route, RouteChange, RouteDeed, RouteTable, RouteTarget},
     snapshot::Snapshot,
+    tags::Tags,
     throttle::Throttle,
 };
 
@@ -190,6 +192,18 @@ pub trait Ec2: Send + Sync + 'static {
     fn instances<'a>(&'a self, which: &'a Instances) -> Answer<'a, Vec<Instance>>;
     /// The interfaces.
     fn interfaces<'a>(&'a self, which: &'a Interfaces) -> Answer<'a, Vec<Eni>>;
+    /// The interfaces, page by page: all of a fleet at once take much memory. After an error nothing is known of
+    /// what was not taken yet, and a repetition begins anew.
+    fn interfaces_by_page<'a>(
+        &'a self,
+        which: &'a Interfaces,
+        take: &'a (dyn Fn(Vec<Eni>) + Send + Sync),
+    ) -> Answer<'a, ()> {
+        Box::pin(async move {
+            take(self.interfaces(which).await?);
+            Ok(())
+        })
+    }
     /// The subnets.
     fn subnets<'a>(&'a self, which: &'a Subnets) -> Answer<'a, Vec<Subnet>>;
     /// The security groups of a network.

@@ -8,6 +8,8 @@ use eniway_api::{
 };
 use ipnet::IpNet;
 
+use crate::Tags;
+
 /// A network interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Eni {
@@ -26,7 +28,7 @@ pub struct Eni {
     pub prefixes: Vec<IpNet>,
     /// The public address of the primary one.
     pub association: Option<Association>,
-    pub tags: BTreeMap<String, String>,
+    pub tags: Tags,
 }
 
 impl Eni {
@@ -43,7 +45,7 @@ impl Eni {
     /// The UID of the record that it was made for, if it bears our mark.
     #[must_use]
     pub fn record(&self) -> Option<&str> {
-        self.tags.get(mark::TAG_ATTACHMENT).map(String::as_str)
+        self.tags.get(mark::TAG_ATTACHMENT)
     }
 }
 

@@ -24,7 +24,7 @@ const READ_DEADLINE: Duration = Duration::from_secs(15);
 /// How often a read is tried before its failure is reported.
 const READ_ATTEMPTS: u32 = 3;
 /// Calls under way at once: more than EC2's buckets let through, and few enough to need little memory.
-const UNDER_WAY: usize = 64;
+const UNDER_WAY: usize = 32;
 
 /// Told of every call: action, verdict (`None`: success), seconds of the call, seconds of waiting.
 pub type Observer = Box<dyn Fn(Call, Option<Verdict>, Duration, Duration) + Send + Sync>;
@@ -57,11 +57,12 @@ impl<E> Paced<E> {
         self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn once<T>(
-        &self,
+    /// `ask` makes the call: only when its turn has come, for hundreds may wait and each takes memory.
+    async fn once<'a, T>(
+        &'a self,
         call: Call,
         deadline: Duration,
-        answer: Answer<'_, T>,
+        ask: impl FnOnce() -> Answer<'a, T>,
     ) -> Result<T, Error> {
         let asked = now();
         let waiting = self.throttle().take(call, asked);
@@ -86,7 +87,7 @@ impl<E> Paced<E> {
             verdict = Empty,
             waiting = waiting.as_secs_f64(),
         );
-        let result = tokio::time::timeout(deadline, answer)
+        let result = tokio::time::timeout(deadline, ask())
             .instrument(span.clone())
             .await
             .unwrap_or(Err(Error::TimedOut {
@@ -122,7 +123,7 @@ impl<E: Ec2> Paced<E> {
     ) -> Result<T, Error> {
         let mut attempt = 1;
         loop {
-            match self.once(call, READ_DEADLINE, ask()).await {
+            match self.once(call, READ_DEADLINE, &ask).await {
                 Err(error)
                     if attempt < READ_ATTEMPTS
                         && matches!(error.verdict(), Verdict::Throttled | Verdict::Transient) =>
@@ -151,6 +152,16 @@ impl<E: Ec2> Ec2 for Paced<E> {
         }))
     }
 
+    fn interfaces_by_page<'a>(
+        &'a self,
+        which: &'a Interfaces,
+        take: &'a (dyn Fn(Vec<Eni>) + Send + Sync),
+    ) -> Answer<'a, ()> {
+        Box::pin(self.read(Call::DescribeNetworkInterfaces, move || {
+            self.inner.interfaces_by_page(which, take)
+        }))
+    }
+
     fn subnets<'a>(&'a self, which: &'a Subnets) -> Answer<'a, Vec<Subnet>> {
         Box::pin(self.read(Call::DescribeSubnets, || self.inner.subnets(which)))
     }
@@ -170,42 +181,42 @@ impl<E: Ec2> Ec2 for Paced<E> {
     }
 
     fn create<'a>(&'a self, new: &'a NewEni) -> Answer<'a, Eni> {
-        let answer = self.inner.create(new);
-        Box::pin(self.once(Call::CreateNetworkInterface, MUTATION_DEADLINE, answer))
+        let ask = move || self.inner.create(new);
+        Box::pin(self.once(Call::CreateNetworkInterface, MUTATION_DEADLINE, ask))
     }
 
     fn attach<'a>(&'a self, new: &'a NewAttachment) -> Answer<'a, AttachmentId> {
-        let answer = self.inner.attach(new);
-        Box::pin(self.once(Call::AttachNetworkInterface, MUTATION_DEADLINE, answer))
+        let ask = move || self.inner.attach(new);
+        Box::pin(self.once(Call::AttachNetworkInterface, MUTATION_DEADLINE, ask))
     }
 
     fn modify<'a>(&'a self, eni: &'a EniId, change: &'a Change) -> Answer<'a, ()> {
-        let answer = self.inner.modify(eni, change);
+        let ask = move || self.inner.modify(eni, change);
         Box::pin(self.once(
             Call::ModifyNetworkInterfaceAttribute,
             MUTATION_DEADLINE,
-            answer,
+            ask,
         ))
     }
 
     fn tag<'a>(&'a self, eni: &'a EniId, tags: &'a BTreeMap<String, String>) -> Answer<'a, ()> {
-        let answer = self.inner.tag(eni, tags);
-        Box::pin(self.once(Call::CreateTags, MUTATION_DEADLINE, answer))
+        let ask = move || self.inner.tag(eni, tags);
+        Box::pin(self.once(Call::CreateTags, MUTATION_DEADLINE, ask))
     }
 
     fn untag<'a>(&'a self, eni: &'a EniId, keys: &'a BTreeSet<String>) -> Answer<'a, ()> {
-        let answer = self.inner.untag(eni, keys);
-        Box::pin(self.once(Call::DeleteTags, MUTATION_DEADLINE, answer))
+        let ask = move || self.inner.untag(eni, keys);
+        Box::pin(self.once(Call::DeleteTags, MUTATION_DEADLINE, ask))
     }
 
     fn assign<'a>(&'a self, eni: &'a EniId, asked: &'a Asked) -> Answer<'a, Vec<IpNet>> {
-        let answer = self.inner.assign(eni, asked);
-        Box::pin(self.once(Call::assigning(asked), MUTATION_DEADLINE, answer))
+        let ask = move || self.inner.assign(eni, asked);
+        Box::pin(self.once(Call::assigning(asked), MUTATION_DEADLINE, ask))
     }
 
     fn unassign<'a>(&'a self, eni: &'a EniId, entries: &'a BTreeSet<IpNet>) -> Answer<'a, ()> {
-        let answer = self.inner.unassign(eni, entries);
-        Box::pin(self.once(Call::unassigning(entries), MUTATION_DEADLINE, answer))
+        let ask = move || self.inner.unassign(eni, entries);
+        Box::pin(self.once(Call::unassigning(entries), MUTATION_DEADLINE, ask))
     }
 
     fn elastic_ips<'a>(&'a self) -> Answer<'a, Vec<ElasticIp>> {
@@ -217,28 +228,28 @@ impl<E: Ec2> Ec2 for Paced<E> {
         address: &'a AllocationId,
         eni: &'a EniId,
     ) -> Answer<'a, AssociationId> {
-        let answer = self.inner.associate(address, eni);
-        Box::pin(self.once(Call::AssociateAddress, MUTATION_DEADLINE, answer))
+        let ask = move || self.inner.associate(address, eni);
+        Box::pin(self.once(Call::AssociateAddress, MUTATION_DEADLINE, ask))
     }
 
     fn disassociate<'a>(&'a self, association: &'a AssociationId) -> Answer<'a, ()> {
-        let answer = self.inner.disassociate(association);
-        Box::pin(self.once(Call::DisassociateAddress, MUTATION_DEADLINE, answer))
+        let ask = move || self.inner.disassociate(association);
+        Box::pin(self.once(Call::DisassociateAddress, MUTATION_DEADLINE, ask))
     }
 
     fn detach<'a>(&'a self, attachment: &'a AttachmentId, force: bool) -> Answer<'a, ()> {
-        let answer = self.inner.detach(attachment, force);
-        Box::pin(self.once(Call::DetachNetworkInterface, MUTATION_DEADLINE, answer))
+        let ask = move || self.inner.detach(attachment, force);
+        Box::pin(self.once(Call::DetachNetworkInterface, MUTATION_DEADLINE, ask))
     }
 
     fn delete<'a>(&'a self, eni: &'a EniId) -> Answer<'a, ()> {
-        let answer = self.inner.delete(eni);
-        Box::pin(self.once(Call::DeleteNetworkInterface, MUTATION_DEADLINE, answer))
+        let ask = move || self.inner.delete(eni);
+        Box::pin(self.once(Call::DeleteNetworkInterface, MUTATION_DEADLINE, ask))
     }
 
     fn route<'a>(&'a self, change: &'a RouteChange) -> Answer<'a, ()> {
-        let answer = self.inner.route(change);
-        Box::pin(self.once(change.call(), MUTATION_DEADLINE, answer))
+        let ask = move || self.inner.route(change);
+        Box::pin(self.once(change.call(), MUTATION_DEADLINE, ask))
     }
 }
 
@@ -256,11 +267,13 @@ mod tests {
         let paced = Paced::new((), Throttle::share(1.0), right, Box::new(|_, _, _, _| ()));
         let made = AtomicU32::new(0);
         let attach = || {
-            let answer = Box::pin(async {
-                made.fetch_add(1, Ordering::Relaxed);
-                Ok(())
-            });
-            paced.once(Call::AttachNetworkInterface, MUTATION_DEADLINE, answer)
+            let ask = || -> Answer<'_, ()> {
+                Box::pin(async {
+                    made.fetch_add(1, Ordering::Relaxed);
+                    Ok(())
+                })
+            };
+            paced.once(Call::AttachNetworkInterface, MUTATION_DEADLINE, ask)
         };
         let results = futures::future::join_all((0..calls).map(|_| attach())).await;
         let withheld = results.iter().filter(|one| one.is_err()).count();

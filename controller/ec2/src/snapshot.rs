@@ -31,7 +31,8 @@ pub struct Snapshot {
     /// When the first one began. Whoever wrote before it may have made what reads do not know yet.
     first: Option<Instant>,
     enis: BTreeMap<EniId, Known<Eni>>,
-    by_record: BTreeMap<String, BTreeSet<EniId>>,
+    /// By the UID of a record, what bears it.
+    by_record: BTreeSet<(String, EniId)>,
     gone: BTreeMap<EniId, Instant>,
     /// When an interface that was known ceased to be so.
     lost: BTreeMap<EniId, Instant>,
@@ -67,7 +68,7 @@ impl Snapshot {
             whole: None,
             first: None,
             enis: BTreeMap::new(),
-            by_record: BTreeMap::new(),
+            by_record: BTreeSet::new(),
             gone: BTreeMap::new(),
             lost: BTreeMap::new(),
             births: BTreeMap::new(),
@@ -103,11 +104,11 @@ impl Snapshot {
 
     /// The interfaces that bear a record's UID, by ID; one, unless something went wrong.
     pub fn of_record(&self, uid: &str) -> impl Iterator<Item = &Eni> {
-        self.by_record
-            .get(uid)
-            .into_iter()
-            .flatten()
-            .filter_map(|id| self.eni(id))
+        let from = (uid.to_owned(), EniId::default());
+        let marked = self.by_record.range(from..);
+        marked
+            .take_while(move |(of, _)| of == uid)
+            .filter_map(|(_, id)| self.eni(id))
     }
 
     /// Whether EC2 itself said that the interface does not exist.
@@ -135,15 +136,20 @@ impl Snapshot {
 
     /// Takes in a whole read of our interfaces, begun at `begun`.
     pub fn read_all_enis(&mut self, enis: Vec<Eni>, begun: Instant) {
+        let seen = enis.iter().map(|eni| eni.id.clone()).collect();
+        self.read_enis(enis, begun);
+        self.saw_all_enis(&seen, begun);
+    }
+
+    /// The same, of one whose pages were taken in one by one, and showed these.
+    pub fn saw_all_enis(&mut self, seen: &BTreeSet<EniId>, begun: Instant) {
         self.first.get_or_insert(begun);
-        let seen: BTreeSet<_> = enis.iter().map(|eni| eni.id.clone()).collect();
         let absent: Vec<_> = self
             .enis
             .keys()
             .filter(|id| !seen.contains(id))
             .cloned()
             .collect();
-        self.read_enis(enis, begun);
         for id in absent {
             if !self.is_recent(&id, begun) {
                 self.forget(&id, begun);
@@ -166,7 +172,10 @@ impl Snapshot {
                 self.gone.remove(&eni.id);
                 self.lost.remove(&eni.id);
                 self.lately.read(&mut eni, begun, self.grace);
-                self.insert(eni, written);
+                // Nearly always nothing is new, and then nothing moves.
+                if self.eni(&eni.id) != Some(&eni) {
+                    self.insert(eni, written);
+                }
             }
         }
     }
@@ -320,17 +329,7 @@ impl Snapshot {
         if let Some(known) = self.enis.remove(id) {
             self.lost.insert(id.clone(), now);
             if let Some(uid) = known.value.record() {
-                self.forget_mark(uid, id);
-            }
-        }
-    }
-
-    /// The interface bears this record's UID no more.
-    fn forget_mark(&mut self, uid: &str, id: &EniId) {
-        if let Some(ids) = self.by_record.get_mut(uid) {
-            ids.remove(id);
-            if ids.is_empty() {
-                self.by_record.remove(uid);
+                self.by_record.remove(&(uid.to_owned(), id.clone()));
             }
         }
     }
@@ -341,13 +340,10 @@ impl Snapshot {
             .and_then(Eni::record)
             .map(ToOwned::to_owned);
         if let Some(uid) = marked.filter(|uid| eni.record() != Some(uid)) {
-            self.forget_mark(&uid, &eni.id);
+            self.by_record.remove(&(uid, eni.id.clone()));
         }
         if let Some(uid) = eni.record() {
-            self.by_record
-                .entry(uid.to_owned())
-                .or_default()
-                .insert(eni.id.clone());
+            self.by_record.insert((uid.to_owned(), eni.id.clone()));
         }
         // An interface that left its instance leaves its place there, too.
         let instance = eni.attachment.as_ref().map(|a| a.instance.clone());

@@ -68,7 +68,7 @@ impl Controller {
             let Some(eni) = snapshot.eni(id).filter(|_| suspects.is_news(id, *deed)) else {
                 continue;
             };
-            let tag = |key| eni.tags.get(key).map_or("", String::as_str);
+            let tag = |key| eni.tags.get(key).unwrap_or_default();
             let attachment = eni.attachment.as_ref();
             warn!(
                 eni = %id,

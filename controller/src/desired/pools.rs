@@ -57,7 +57,7 @@ impl Pools {
             // is what the VPC CNI made.
             Some(selector) => {
                 let role = eni.tags.get(mark::TAG_ROLE);
-                selector.matches(&eni.tags)
+                selector.matches(|key| eni.tags.get(key))
                     && !eni.tags.contains_key(mark::TAG_VPC_CNI)
                     && role.is_none_or(|role| role == mark::Role::Pool.as_str())
             }

@@ -55,7 +55,7 @@ impl<'a> Catalog<'a> {
         let vpc = self.vpc;
         let all = self.snapshot.subnets.values();
         let mut found: Vec<_> = all
-            .filter(|one| selector.matches(&one.tags))
+            .filter(|one| selector.matches(|key| one.tags.get(key).map(String::as_str)))
             .map(Ok)
             .collect();
         if found.is_empty() {
@@ -113,7 +113,9 @@ impl<'a> Catalog<'a> {
         }
         if let Some(selector) = &spec.security_group_selector {
             let all = self.snapshot.groups.iter();
-            let mut matching = all.filter(|one| selector.matches(&one.tags)).peekable();
+            let mut matching = all
+                .filter(|one| selector.matches(|key| one.tags.get(key).map(String::as_str)))
+                .peekable();
             if matching.peek().is_none() {
                 let vpc = self.vpc;
                 let message = format!(

@@ -1,7 +1,5 @@
-use std::collections::BTreeMap;
-
 use eniway_api::MacAddress;
-use eniway_ec2::Eni;
+use eniway_ec2::{Eni, Tags};
 use k8s_openapi::api::core::v1::Pod as KubePod;
 use serde_json::json;
 
@@ -30,7 +28,7 @@ fn eni() -> Eni {
         addresses: vec!["10.0.8.4/32".parse().unwrap()],
         prefixes: vec!["10.0.8.16/28".parse().unwrap()],
         association: None,
-        tags: BTreeMap::new(),
+        tags: Tags::default(),
     }
 }
 

@@ -33,7 +33,7 @@ use crate::{
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Requests under way at once: each has a connection, and that takes memory.
-const UNDER_WAY: usize = 64;
+const UNDER_WAY: usize = 32;
 
 /// A real API server.
 #[derive(Clone)]
@@ -88,11 +88,11 @@ impl ApiServer {
 
 impl Kubernetes for ApiServer {
     fn cluster_uid(&self) -> Answer<'_, String> {
-        self.in_turn(Self::cluster_uid(self))
+        self.in_turn(move || Self::cluster_uid(self))
     }
 
     fn check_schema(&self) -> Answer<'_, ()> {
-        self.in_turn(Self::check_schema(self))
+        self.in_turn(move || Self::check_schema(self))
     }
 
     fn nodes(&self) -> Watch<Node> {
@@ -116,7 +116,7 @@ impl Kubernetes for ApiServer {
         name: &'a str,
         spec: &'a NodeEniAttachmentSpec,
     ) -> Answer<'a, (NodeEniAttachment, bool)> {
-        self.in_turn(Self::write_record(self, name, spec))
+        self.in_turn(move || Self::write_record(self, name, spec))
     }
 
     fn change_record<'a>(
@@ -124,14 +124,14 @@ impl Kubernetes for ApiServer {
         record: &'a NodeEniAttachment,
         spec: &'a NodeEniAttachmentSpec,
     ) -> Answer<'a, NodeEniAttachment> {
-        self.in_turn(Self::change_record(self, record, spec))
+        self.in_turn(move || Self::change_record(self, record, spec))
     }
 
     fn delete_record<'a>(
         &'a self,
         record: &'a NodeEniAttachment,
     ) -> Answer<'a, Option<NodeEniAttachment>> {
-        self.in_turn(Self::delete_record(self, record))
+        self.in_turn(move || Self::delete_record(self, record))
     }
 
     fn report<'a>(
@@ -140,23 +140,23 @@ impl Kubernetes for ApiServer {
         ec2: &'a Ec2Status,
         ready: &'a Condition,
     ) -> Answer<'a, NodeEniAttachment> {
-        self.in_turn(Self::report(self, record, ec2, ready))
+        self.in_turn(move || Self::report(self, record, ec2, ready))
     }
 
     fn record_uids(&self) -> Answer<'_, BTreeSet<String>> {
-        self.in_turn(Self::record_uids(self))
+        self.in_turn(move || Self::record_uids(self))
     }
 
     fn drop_finalizer<'a>(&'a self, record: &'a NodeEniAttachment) -> Answer<'a, ()> {
-        self.in_turn(Self::drop_finalizer(self, record))
+        self.in_turn(move || Self::drop_finalizer(self, record))
     }
 
     fn pods<'a>(&'a self, node: &'a str) -> Answer<'a, Vec<Pod>> {
-        self.in_turn(Self::pods(self, node))
+        self.in_turn(move || Self::pods(self, node))
     }
 
     fn set_node_eni_finalizer<'a>(&'a self, node_eni: &'a NodeEni, wanted: bool) -> Answer<'a, ()> {
-        self.in_turn(Self::set_node_eni_finalizer(self, node_eni, wanted))
+        self.in_turn(move || Self::set_node_eni_finalizer(self, node_eni, wanted))
     }
 
     fn report_node_eni<'a>(
@@ -164,7 +164,7 @@ impl Kubernetes for ApiServer {
         node_eni: &'a NodeEni,
         status: &'a NodeEniStatus,
     ) -> Answer<'a, ()> {
-        self.in_turn(Self::report_node_eni(self, node_eni, status))
+        self.in_turn(move || Self::report_node_eni(self, node_eni, status))
     }
 
     fn report_routes<'a>(
@@ -174,9 +174,7 @@ impl Kubernetes for ApiServer {
         condition: Option<&'a Condition>,
         as_seen: bool,
     ) -> Answer<'a, ()> {
-        self.in_turn(Self::report_routes(
-            self, node_eni, routes, condition, as_seen,
-        ))
+        self.in_turn(move || Self::report_routes(self, node_eni, routes, condition, as_seen))
     }
 
     fn label_node<'a>(
@@ -185,19 +183,19 @@ impl Kubernetes for ApiServer {
         uid: &'a str,
         labels: &'a BTreeMap<String, bool>,
     ) -> Answer<'a, Node> {
-        self.in_turn(Self::label_node(self, name, uid, labels))
+        self.in_turn(move || Self::label_node(self, name, uid, labels))
     }
 
     fn untaint<'a>(&'a self, name: &'a str, uid: &'a str, taints: &'a [Taint]) -> Answer<'a, Node> {
-        self.in_turn(Self::untaint(self, name, uid, taints))
+        self.in_turn(move || Self::untaint(self, name, uid, taints))
     }
 
     fn set_pool_finalizer<'a>(&'a self, pool: &'a EniPool, wanted: bool) -> Answer<'a, ()> {
-        self.in_turn(Self::set_pool_finalizer(self, pool, wanted))
+        self.in_turn(move || Self::set_pool_finalizer(self, pool, wanted))
     }
 
     fn report_pool<'a>(&'a self, pool: &'a EniPool, status: &'a EniPoolStatus) -> Answer<'a, ()> {
-        self.in_turn(Self::report_pool(self, pool, status))
+        self.in_turn(move || Self::report_pool(self, pool, status))
     }
 
     fn publish<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, ()> {
@@ -224,15 +222,17 @@ impl Kubernetes for ApiServer {
 }
 
 impl ApiServer {
-    /// Waits for its turn; a lease does not, for which a leader has little time.
-    fn in_turn<'a, T: Send + 'a>(
-        &'a self,
-        request: impl Future<Output = Result<T, Error>> + Send + 'a,
-    ) -> Answer<'a, T> {
-        Box::pin(async {
+    /// Waits for its turn; a lease does not, for which a leader has little time. The request is made only
+    /// then, for hundreds may wait and each takes memory.
+    fn in_turn<'a, T, R>(&'a self, request: impl FnOnce() -> R + Send + 'a) -> Answer<'a, T>
+    where
+        T: Send + 'a,
+        R: Future<Output = Result<T, Error>> + Send + 'a,
+    {
+        Box::pin(async move {
             // Nobody closes it.
             let _slot = self.slots.acquire().await;
-            in_time(request).await
+            in_time(request()).await
         })
     }
 }

@@ -45,10 +45,10 @@ impl ApiServer {
             source,
         };
         match self.records.create(&post(), &record).await {
-            Ok(record) => Ok((record, true)),
+            Ok(record) => Ok((slim(record), true)),
             Err(kube::Error::Api(status)) if status.code == 409 => {
                 let record = self.records.get(name).await.map_err(failed)?;
-                Ok((record, false))
+                Ok((slim(record), false))
             }
             Err(source) => Err(failed(source)),
         }
@@ -66,6 +66,7 @@ impl ApiServer {
         self.records
             .replace(&name, &post(), &changed)
             .await
+            .map(slim)
             .map_err(|source| Error::ChangeRecord { name, source })
     }
 
@@ -83,7 +84,7 @@ impl ApiServer {
             ..DeleteParams::default()
         };
         match self.records.delete(&name, &this).await {
-            Ok(answer) => Ok(answer.left()),
+            Ok(answer) => Ok(answer.left().map(slim)),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
             Err(source) => Err(Error::DeleteRecord { name, source }),
         }
@@ -110,6 +111,7 @@ impl ApiServer {
         self.records
             .patch_status(&name, &ours(), &Patch::Apply(&body))
             .await
+            .map(slim)
             .map_err(|source| Error::Report { name, source })
     }
 
@@ -140,4 +142,25 @@ impl ApiServer {
             Err(source) => Err(Error::DropFinalizer { name, source }),
         }
     }
+}
+
+/// A record as it is kept: a fleet has thousands, and a list that is read from JSON has room for four.
+pub(super) fn slim(mut record: NodeEniAttachment) -> NodeEniAttachment {
+    let metadata = &mut record.metadata;
+    metadata.managed_fields = None;
+    if let Some(owners) = &mut metadata.owner_references {
+        owners.shrink_to_fit();
+    }
+    if let Some(finalizers) = &mut metadata.finalizers {
+        finalizers.shrink_to_fit();
+    }
+    record.spec.security_group_ids.shrink_to_fit();
+    if let Some(status) = &mut record.status {
+        status.conditions.shrink_to_fit();
+        if let Some(ec2) = &mut status.ec2 {
+            ec2.addresses.shrink_to_fit();
+            ec2.subnet_cidrs.shrink_to_fit();
+        }
+    }
+    record
 }

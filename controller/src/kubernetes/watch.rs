@@ -16,7 +16,7 @@ use kube::{
 };
 use tracing::warn;
 
-use super::{ApiServer, Change, Record};
+use super::{ApiServer, Change, Record, records::slim};
 use crate::desired::{Declared, Node, Taint, matters, provider};
 
 pub(super) fn change<T, U>(event: Event<T>, convert: impl FnOnce(T) -> U) -> Change<U> {
@@ -78,10 +78,7 @@ impl ApiServer {
         let api: Api<DeserializeGuard<NodeEniAttachment>> = Api::all(self.client.clone());
         stream(api).map(|event| {
             change(event, |guard| match guard.0 {
-                Ok(mut record) => {
-                    record.managed_fields_mut().clear();
-                    Ok(Arc::new(record))
-                }
+                Ok(record) => Ok(Arc::new(slim(record))),
                 Err(invalid) => {
                     let name = invalid.metadata.name.unwrap_or_default();
                     warn!(name, error = invalid.error, "Record cannot be read");

@@ -54,7 +54,7 @@ impl Planner<'_> {
 /// Why the interface must not become the record's.
 fn refusal(record: &NodeEniAttachment, eni: &Eni, observed: Observed<'_>) -> Option<String> {
     let spec = &record.spec;
-    let tag = |key: &str| eni.tags.get(key).map(String::as_str);
+    let tag = |key: &str| eni.tags.get(key);
     let Some(attachment) = &eni.attachment else {
         return Some(format!(
             "it is attached to nothing; delete it: {}",

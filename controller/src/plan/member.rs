@@ -168,7 +168,7 @@ pub(crate) fn marks_of_holder(eni: &Eni) -> BTreeSet<String> {
     let cluster = [mark::TAG_CLUSTER, mark::TAG_CLUSTER_UID, mark::TAG_ROLE];
     let cluster = cluster.into_iter().filter(|_| !made);
     let keys = holder.into_iter().chain(cluster);
-    keys.filter(|key| eni.tags.contains_key(*key))
+    keys.filter(|key| eni.tags.contains_key(key))
         .map(str::to_owned)
         .collect()
 }

@@ -43,7 +43,7 @@ impl<'a> Planner<'a> {
             }
         }
         if let Some(eni) = kept {
-            let marked = eni.tags.get(mark::TAG_ROLE).map(String::as_str);
+            let marked = eni.tags.get(mark::TAG_ROLE);
             if marked != Some(mark::Role::Retained.as_str()) {
                 // First of all: from here on nobody takes it for something left over.
                 self.tags(record, eni, on);

@@ -26,7 +26,7 @@ impl Planner<'_> {
         let mut tags = wanted(record, self.observed.cluster);
         let former = record.spec.former_tags.iter();
         let keys: BTreeSet<_> = former
-            .filter(|key| eni.tags.contains_key(*key) && !tags.contains_key(*key))
+            .filter(|key| eni.tags.contains_key(key) && !tags.contains_key(*key))
             .cloned()
             .collect();
         tags.retain(|key, value| eni.tags.get(key) != Some(value));
@@ -58,7 +58,7 @@ pub(super) fn former(
     let old = &record.spec;
     let dropped = old.tags.keys().filter(|key| !next.tags.contains_key(*key));
     let waiting = old.former_tags.iter().filter(|key| {
-        let borne = eni.is_none_or(|eni| eni.tags.contains_key(*key));
+        let borne = eni.is_none_or(|eni| eni.tags.contains_key(key));
         borne && !next.tags.contains_key(*key)
     });
     dropped.chain(waiting).cloned().collect()
@@ -94,7 +94,7 @@ fn bears_all(record: &NodeEniAttachment, cluster: &Cluster, eni: &Eni) -> bool {
     let is_ours = |key: &str| ours.iter().any(|(ours, _)| *ours == key);
     ours.iter().all(|(key, value)| {
         let named = *key == mark::peer::TAG_NAME && asked.contains_key(*key);
-        named || eni.tags.get(*key).is_some_and(|borne| borne == value)
+        named || eni.tags.get(key).is_some_and(|borne| borne == value)
     }) && asked.iter().all(|(key, value)| {
         let replaced = key != mark::peer::TAG_NAME && is_ours(key);
         replaced || eni.tags.get(key) == Some(value)

@@ -73,7 +73,7 @@ impl Stage {
             addresses: vec!["10.0.0.4/32".parse().unwrap()],
             prefixes: Vec::new(),
             association: None,
-            tags: tags::wanted(&record, &cluster()),
+            tags: tags::wanted(&record, &cluster()).into_iter().collect(),
         };
         Self {
             record,

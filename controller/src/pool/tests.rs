@@ -7,7 +7,7 @@ use std::{
 use eniway_api::{
     Address, DeletionPolicy, EniPool, EniPoolSpec, PoolMember, conditions::reason, mark,
 };
-use eniway_ec2::{Eni, Group, Snapshot, Subnet, Verdict};
+use eniway_ec2::{Eni, Group, Snapshot, Subnet, Tags, Verdict};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -62,7 +62,7 @@ fn eni(last: u8) -> Eni {
         addresses: vec![format!("10.0.0.{last}/32").parse().expect("an address")],
         prefixes: Vec::new(),
         association: None,
-        tags: BTreeMap::from(tags.map(|(key, value)| (key.to_owned(), value.to_owned()))),
+        tags: Tags::from_iter(tags),
     }
 }
 

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 use eniway_api::{
     Ec2State, Ec2Status, NodeEniAttachmentStatus, NodeEniSpec, NodePhase, NodeStatus, VpcRoute,
 };
-use eniway_ec2::{Attachment, Eni, Instance};
+use eniway_ec2::{Attachment, Eni, Instance, Tags};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use super::*;
@@ -57,7 +57,6 @@ fn world(states: &[&str]) -> (Vec<Arc<NodeEniAttachment>>, Snapshot) {
             continue;
         }
         records.push(Arc::new(record));
-        let tag = |key: &str, value: &str| (key.to_owned(), value.to_owned());
         enis.push(Eni {
             id: eni.as_str().into(),
             subnet: "subnet-1".into(),
@@ -78,11 +77,10 @@ fn world(states: &[&str]) -> (Vec<Arc<NodeEniAttachment>>, Snapshot) {
             addresses: Vec::new(),
             prefixes: Vec::new(),
             association: None,
-            tags: [
-                tag(mark::TAG_NODE_ENI_UID, "uid"),
-                tag(mark::TAG_ROLE, "attachment"),
-            ]
-            .into(),
+            tags: Tags::from_iter([
+                (mark::TAG_NODE_ENI_UID, "uid"),
+                (mark::TAG_ROLE, "attachment"),
+            ]),
         });
     }
     snapshot.read_all_enis(enis, now);

@@ -1,5 +1,7 @@
 //! What is asked of EC2. A read returns every page.
 
+use std::sync::{Mutex, PoisonError};
+
 use aws_sdk_ec2::types::{
     Filter, InstanceType as AwsInstanceType, NetworkInterface, NetworkInterfaceStatus, Reservation,
 };
@@ -48,6 +50,21 @@ impl Aws {
     }
 
     pub(super) async fn interfaces(&self, which: &Interfaces) -> Result<Vec<Eni>, Error> {
+        let all = Mutex::new(Vec::new());
+        let take = |page| {
+            all.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .extend(page);
+        };
+        self.interfaces_by_page(which, &take).await?;
+        Ok(all.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) async fn interfaces_by_page(
+        &self,
+        which: &Interfaces,
+        take: &(dyn Fn(Vec<Eni>) + Send + Sync),
+    ) -> Result<(), Error> {
         let tag = |key| format!("tag:{key}");
         let filters = match which {
             Interfaces::OfCluster(uid) => vec![filter(tag(mark::TAG_CLUSTER_UID), [uid.as_str()])],
@@ -69,11 +86,20 @@ impl Aws {
         let call = Call::DescribeNetworkInterfaces;
         let request = self.client.describe_network_interfaces();
         let strangers = matches!(which, Interfaces::WithTags(_));
-        let request = request.set_filters(Some(filters));
-        every_page!(call, request, |item: &NetworkInterface| {
-            let ours = !strangers || !is_of_a_service(item);
-            ours.then(|| parse::eni(call, item)).transpose()
-        })
+        let request = request.set_filters(Some(filters)).into_paginator();
+        let mut pages = request.page_size(PAGE).send();
+        while let Some(page) = pages
+            .try_next()
+            .await
+            .map_err(|error| failed(call, error))?
+        {
+            let items = page.network_interfaces().iter();
+            let ours = items.filter(|item| !strangers || !is_of_a_service(item));
+            let enis: Result<Vec<_>, _> = ours.map(|item| parse::eni(call, item)).collect();
+            drop(page);
+            take(enis?);
+        }
+        Ok(())
     }
 
     pub(super) async fn subnets(&self, which: &Subnets) -> Result<Vec<Subnet>, Error> {

@@ -1,12 +1,9 @@
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use eniway_api::{MacAddress, mark};
 
 use super::Snapshot;
-use crate::Eni;
+use crate::{Eni, Tags};
 
 const GRACE: Duration = Duration::from_secs(60);
 const SECOND: Duration = Duration::from_secs(1);
@@ -24,7 +21,7 @@ fn eni(id: &str) -> Eni {
         addresses: Vec::new(),
         prefixes: Vec::new(),
         association: None,
-        tags: BTreeMap::from([(mark::TAG_ATTACHMENT.to_owned(), format!("uid-{id}"))]),
+        tags: Tags::from_iter([(mark::TAG_ATTACHMENT, format!("uid-{id}"))]),
     }
 }
 

@@ -83,7 +83,7 @@ async fn an_interface_lives_and_dies() {
     assert_eq!(created.subnet, SUBNET.into());
     assert_eq!(created.groups, [GROUP.into()]);
     assert_eq!(created.description, "made by a test");
-    assert_eq!(created.tags[mark::TAG_ATTACHMENT], "uid-1");
+    assert_eq!(&created.tags[mark::TAG_ATTACHMENT], "uid-1");
     assert!(created.source_dest_check);
     assert_eq!(created.attachment, None);
     let again = ec2.create(&new_eni("uid-1")).await.unwrap();
@@ -94,7 +94,7 @@ async fn an_interface_lives_and_dies() {
         Interfaces::OfCluster(CLUSTER.to_owned()),
         Interfaces::OfRecords(vec!["uid-1".to_owned(), "uid-2".to_owned()]),
         Interfaces::These(vec![created.id.clone(), unknown]),
-        Interfaces::WithTags(created.tags.clone()),
+        Interfaces::WithTags(new_eni("uid-1").tags),
     ] {
         let found = ec2.interfaces(&question).await.unwrap();
         assert_eq!(found, std::slice::from_ref(&created), "{question:?}");

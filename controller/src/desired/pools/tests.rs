@@ -7,7 +7,9 @@ use std::{
 use eniway_api::{
     EniPool, EniPoolSpec, NodeEni, NodeEniAttachment, PoolRef, TagSelector, mark, node_eni::Tag,
 };
-use eniway_ec2::{Attachment, AttachmentState, Eni, Instance, InstanceState, Snapshot, Subnet};
+use eniway_ec2::{
+    Attachment, AttachmentState, Eni, Instance, InstanceState, Snapshot, Subnet, Tags,
+};
 
 use super::{Holder, Pools};
 use crate::desired::{Declared, Desired, Inputs, Node, Provider, Unwanted, desired};
@@ -76,9 +78,9 @@ fn world(words: &str, state: InstanceState) -> World {
 fn eni(word: &str) -> Eni {
     let number = &word[..1];
     let zone = if word[1..].starts_with('b') { "b" } else { "a" };
-    let mut tags = BTreeMap::from([("pool".to_owned(), "p".to_owned())]);
+    let mut tags = Tags::from_iter([("pool", "p")]);
     let mut tag = |key: &str, value: &str| {
-        tags.insert(key.to_owned(), value.to_owned());
+        tags.extend([(key, value)]);
     };
     if let Some((_, record)) = word.split_once('#') {
         tag(mark::TAG_CLUSTER_UID, US);

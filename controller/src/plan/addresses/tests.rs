@@ -1,10 +1,10 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use eniway_api::{
     Asked, Assigning, Ec2Status, Ipv4Wish, Ipv6Wish, MacAddress, NodeEniAttachment,
     NodeEniAttachmentSpec,
 };
-use eniway_ec2::Eni;
+use eniway_ec2::{Eni, Tags};
 use ipnet::IpNet;
 
 use super::{
@@ -36,7 +36,7 @@ fn eni(entries: &str) -> Eni {
         addresses,
         prefixes,
         association: None,
-        tags: BTreeMap::new(),
+        tags: Tags::default(),
     }
 }
 

@@ -72,7 +72,7 @@ pub(super) fn created(id: &str, new: &NewEni) -> Eni {
             .collect(),
         prefixes: Vec::new(),
         association: None,
-        tags: new.tags.clone(),
+        tags: new.tags.iter().collect(),
     }
 }
 
@@ -123,7 +123,7 @@ pub(super) fn interface(from: &ec2_sim::Interface) -> Eni {
                 id: Some(association.id.as_str().into()),
             })
         }),
-        tags: from.tags.clone(),
+        tags: from.tags.iter().collect(),
     }
 }
 
