@@ -8,9 +8,12 @@
 
 pub mod guard;
 pub mod packet;
+pub mod steering;
 
 #[cfg(target_arch = "bpf")]
 mod events;
+#[cfg(target_arch = "bpf")]
+mod forward;
 #[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]

@@ -2,10 +2,12 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, LpmTrie, PerCpuArray, RingBuf},
+    maps::{Array, CpuMap, DevMapHash, LpmTrie, PerCpuArray, RingBuf, XskMap},
 };
 use eniway_abi::{
-    ADDRESSES, AddressValue, COUNTERS, Config, Counter, EVENTS_BYTES, Sampler, Watcher,
+    ADDRESSES, AddressValue, COUNTERS, Config, Counter, EVENTS_BYTES, MAX_DEVICES, MAX_QUEUES,
+    Sampler, Watcher,
+    steering::{Action, Rules},
 };
 
 use crate::packet::Ipv6;
@@ -39,3 +41,52 @@ pub(crate) const LONGEST_HEADER: usize = size_of::<Ipv6>();
 /// lets a map be read where it is not aligned, as fields of headers are.
 #[map]
 pub(crate) static COPY: PerCpuArray<[u8; LONGEST_HEADER]> = PerCpuArray::with_max_entries(1, 0);
+
+// The steering rules. The agent makes these maps as large as the rules need, and anew for each set of
+// rules, so that a program goes from one set to the next between two packets. Only sockets stay.
+
+/// What rules look at: a constant to the verifier, which leaves out what is not looked at.
+#[unsafe(no_mangle)]
+pub(crate) static STEERING: u32 = 0;
+
+#[map]
+pub(crate) static SOURCE4: LpmTrie<u32, u32> = LpmTrie::with_max_entries(1, 0);
+
+#[map]
+pub(crate) static SOURCE6: LpmTrie<u128, u32> = LpmTrie::with_max_entries(1, 0);
+
+#[map]
+pub(crate) static DESTINATION4: LpmTrie<u32, u32> = LpmTrie::with_max_entries(1, 0);
+
+#[map]
+pub(crate) static DESTINATION6: LpmTrie<u128, u32> = LpmTrie::with_max_entries(1, 0);
+
+#[map]
+pub(crate) static PROTOCOLS: Array<u32> = Array::with_max_entries(256, 0);
+
+#[map]
+pub(crate) static SOURCE_PORTS: Array<u64> = Array::with_max_entries(1, 0);
+
+#[map]
+pub(crate) static DEST_PORTS: Array<u64> = Array::with_max_entries(1, 0);
+
+#[map]
+pub(crate) static CLASSES: Array<Rules> = Array::with_max_entries(1, 0);
+
+#[map]
+pub(crate) static ACTIONS: Array<Action> = Array::with_max_entries(1, 0);
+
+#[map]
+pub(crate) static HITS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(1, 0);
+
+#[map]
+pub(crate) static CPU_CHOICES: Array<u32> = Array::with_max_entries(1, 0);
+
+#[map]
+pub(crate) static CPUS: CpuMap = CpuMap::with_max_entries(1, 0);
+
+#[map]
+pub(crate) static DEVICES: DevMapHash = DevMapHash::with_max_entries(MAX_DEVICES, 0);
+
+#[map]
+pub(crate) static SOCKETS: XskMap = XskMap::with_max_entries(MAX_QUEUES, 0);

@@ -55,14 +55,23 @@ pub mod ethertype {
 pub mod protocol {
     /// IPv6 hop-by-hop options.
     pub const HOP_BY_HOP: u8 = 0;
+    /// TCP.
+    pub const TCP: u8 = 6;
     /// UDP.
     pub const UDP: u8 = 17;
+    /// An IPv6 fragment.
+    pub const FRAGMENT: u8 = 44;
     /// ICMPv6.
     pub const ICMPV6: u8 = 58;
+    /// SCTP.
+    pub const SCTP: u8 = 132;
 }
 
 /// A type that no ICMPv6 message has (IANA: reserved).
 pub const NO_MESSAGE: u8 = 0;
+
+/// Bytes of the two MAC addresses of the Ethernet header, the destination first.
+pub const ETHERNET_HOSTS: usize = 12;
 
 /// Where the network header begins: behind the Ethernet header.
 pub const NETWORK: usize = 14;
@@ -89,7 +98,8 @@ pub struct Ipv4 {
     total_length: U16,
     identification: U16,
     fragment: U16,
-    time_to_live: u8,
+    /// Routers that it may still pass.
+    pub time_to_live: u8,
     /// One of [`protocol`].
     pub protocol: u8,
     checksum: U16,
@@ -134,7 +144,7 @@ pub struct Arp {
 }
 const _: () = assert!(size_of::<Arp>() == 28);
 
-/// Source and destination port of UDP.
+/// Source and destination port of TCP, UDP or SCTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ports {
     /// Source port.
@@ -193,6 +203,40 @@ impl Ethernet {
 }
 
 impl Ipv4 {
+    /// Where the time to live is.
+    pub const TIME_TO_LIVE: usize = 8;
+    /// Where the checksum is.
+    pub const CHECKSUM: usize = 10;
+
+    /// Tells whether there are options.
+    #[inline(always)]
+    pub fn has_options(&self) -> bool {
+        self.length() != size_of::<Self>()
+    }
+
+    /// Bytes of the packet, with this header.
+    #[inline(always)]
+    pub fn total_length(&self) -> u16 {
+        self.total_length.get()
+    }
+
+    /// Type of service.
+    #[inline(always)]
+    pub const fn service(&self) -> u8 {
+        self.service
+    }
+
+    /// The time to live behind a router, and the checksum that goes with it (RFC 1624). It must not be 0.
+    #[inline(always)]
+    pub fn aged(&self) -> (u8, [u8; 2]) {
+        // The time to live is the high byte of its word, so one less there is 0x0100 more here.
+        let sum = u32::from(self.checksum.get()) + 0x0100;
+        let folded = (sum & 0xffff) + (sum >> 16);
+        #[expect(clippy::cast_possible_truncation, reason = "folded to 16 bits")]
+        let checksum = folded as u16;
+        (self.time_to_live - 1, checksum.to_be_bytes())
+    }
+
     /// Of the header, with its options.
     #[inline(always)]
     fn length(&self) -> usize {
@@ -210,13 +254,68 @@ impl Ipv4 {
             && self.length() == size_of::<Self>()
             && ports.are_at(NETWORK + 20, packet)
     }
+
+    /// The ports; `None` of a fragment, and behind options, as [`Ipv4::is_udp`] says.
+    #[inline(always)]
+    pub fn ports(&self, packet: &(impl Bytes + ?Sized)) -> Option<Ports> {
+        // The offset, and whether more follow.
+        let is_whole = self.fragment.get() & 0x3fff == 0;
+        if is_whole && self.length() == size_of::<Self>() && has_ports(self.protocol) {
+            Ports::at(NETWORK + 20, packet)
+        } else {
+            None
+        }
+    }
+}
+
+#[inline(always)]
+const fn has_ports(protocol: u8) -> bool {
+    matches!(protocol, protocol::TCP | protocol::UDP | protocol::SCTP)
 }
 
 impl Ipv6 {
+    /// Where the hop limit is.
+    pub const HOP_LIMIT: usize = 7;
+
+    /// Bytes of the packet, with this header.
+    #[inline(always)]
+    pub fn total_length(&self) -> u16 {
+        self.payload_length.get().saturating_add(40)
+    }
+
+    /// Traffic class and flow label, as they lie in the header (`flowinfo`).
+    #[inline(always)]
+    pub const fn flow(&self) -> u32 {
+        let [a, b, c] = self.class_and_flow;
+        u32::from_ne_bytes([self.version & 0x0f, a, b, c])
+    }
+
     /// Tells whether UDP between the ports follows at once.
     #[inline(always)]
     pub fn is_udp(&self, packet: &(impl Bytes + ?Sized), ports: Ports) -> bool {
         self.next_header == protocol::UDP && ports.are_at(NETWORK + 40, packet)
+    }
+
+    /// The ports, if their header follows at once.
+    #[inline(always)]
+    pub fn ports(&self, packet: &(impl Bytes + ?Sized)) -> Option<Ports> {
+        if has_ports(self.next_header) {
+            Ports::at(NETWORK + 40, packet)
+        } else {
+            None
+        }
+    }
+
+    /// The protocol, also of a fragment; that of any other extension header is its own number.
+    #[inline(always)]
+    pub fn transport(&self, packet: &(impl Bytes + ?Sized)) -> u8 {
+        match self.next_header {
+            protocol::FRAGMENT => match packet.read::<u8>(NETWORK + 40) {
+                Some(protocol) => protocol,
+                None => protocol::FRAGMENT,
+            },
+            protocol => protocol,
+        }
     }
 
     /// The type of the ICMPv6 message that follows, also behind a short hop-by-hop header, which
@@ -241,6 +340,15 @@ impl Ipv6 {
 }
 
 impl Ports {
+    #[inline(always)]
+    fn at(offset: usize, packet: &(impl Bytes + ?Sized)) -> Option<Self> {
+        let [source, destination]: [U16; 2] = packet.read(offset)?;
+        Some(Self {
+            source: source.get(),
+            destination: destination.get(),
+        })
+    }
+
     /// Compares rather than reads: an `Option` of two numbers is more than LLVM carries through a branch
     /// in a form the verifier accepts.
     #[inline(always)]

@@ -8,13 +8,21 @@ use aya_ebpf::{
     maps::lpm_trie::Key,
     programs::{TcContext, XdpContext},
 };
-use eniway_abi::{Config, Direction, HEAD, counter_index};
+use eniway_abi::{
+    Config, Direction, HEAD, Outcome, Reason, counter_index,
+    steering::{Action, PORTS_PER_ENTRY, Rules, kind},
+};
 
 use crate::{
     events::{self, Head},
+    forward,
     guard::{self, Addresses, Verdict},
-    maps::{CONFIG, COPY, COUNTS, LOCAL4, LOCAL6, LONGEST_HEADER},
+    maps::{
+        ACTIONS, CLASSES, CONFIG, COPY, COUNTS, DEST_PORTS, DESTINATION4, DESTINATION6, HITS,
+        LOCAL4, LOCAL6, LONGEST_HEADER, PROTOCOLS, SOURCE_PORTS, SOURCE4, SOURCE6, STEERING,
+    },
     packet::{Bytes, Wire},
+    steering::{self, Tables},
 };
 
 /// Goes on to whoever comes next at the hook. Both TCX and a direct-action filter take it so;
@@ -27,28 +35,36 @@ const NEXT: i32 = TC_ACT_UNSPEC;
 #[inline(always)]
 pub fn ingress_xdp<const FRAGS: bool>(context: &XdpContext) -> u32 {
     let packet = Xdp::new::<FRAGS>(context);
-    match run(&packet, Direction::Ingress) {
-        Some(verdict) if verdict.is_drop() => xdp_action::XDP_DROP,
-        Some(_) => xdp_action::XDP_PASS,
+    match ingress(&packet) {
+        Some((verdict, _)) if verdict.is_drop() => xdp_action::XDP_DROP,
+        Some((_, Some(action))) => forward::forward(context, &packet, action),
+        Some((_, None)) => xdp_action::XDP_PASS,
         None => xdp_action::XDP_ABORTED,
     }
 }
 
-/// Judges what arrives, in the stack.
+/// Judges what is redirected out of the interface, by XDP.
+#[inline(always)]
+pub fn egress_xdp<const FRAGS: bool>(context: &XdpContext) -> u32 {
+    match egress(&Xdp::new::<FRAGS>(context)) {
+        Some(verdict) if !verdict.is_drop() => xdp_action::XDP_PASS,
+        Some(_) | None => xdp_action::XDP_DROP,
+    }
+}
+
+/// Judges what arrives, in the stack. Of the steering rules only those work here that pass and drop.
 #[inline(always)]
 pub fn ingress_tc(context: &TcContext) -> i32 {
-    tc(context, Direction::Ingress)
+    match ingress(&Skb { context }) {
+        Some((verdict, _)) if !verdict.is_drop() => NEXT,
+        Some(_) | None => TC_ACT_SHOT,
+    }
 }
 
 /// Judges what leaves.
 #[inline(always)]
 pub fn egress_tc(context: &TcContext) -> i32 {
-    tc(context, Direction::Egress)
-}
-
-#[inline(always)]
-fn tc(context: &TcContext, direction: Direction) -> i32 {
-    match run(&Skb { context }, direction) {
+    match egress(&Skb { context }) {
         Some(verdict) if !verdict.is_drop() => NEXT,
         Some(_) | None => TC_ACT_SHOT,
     }
@@ -56,12 +72,55 @@ fn tc(context: &TcContext, direction: Direction) -> i32 {
 
 /// `None` cannot happen: an array of one has its first entry.
 #[inline(always)]
-fn run(packet: &impl Head, direction: Direction) -> Option<Verdict> {
+fn egress(packet: &impl Head) -> Option<Verdict> {
+    let verdict = guard::egress(packet, &Tries, CONFIG.get(0)?);
+    count(packet, Direction::Egress, verdict);
+    Some(verdict)
+}
+
+/// What is addressed to the ENI is steered, and nothing else. `None` as in [`egress`].
+#[inline(always)]
+fn ingress(packet: &impl Head) -> Option<(Verdict, Option<&'static Action>)> {
     let config: &Config = CONFIG.get(0)?;
-    let verdict = match direction {
-        Direction::Ingress => guard::ingress(packet, &Tries, config),
-        Direction::Egress => guard::egress(packet, &Tries, config),
-    };
+    let mut verdict = guard::ingress(packet, &Tries, config);
+    let mut action = None;
+    if verdict.reason == Reason::Passed {
+        action = steer(packet);
+    }
+    if let Some(&Action {
+        kind: kind::DROP, ..
+    }) = action
+    {
+        verdict = Verdict {
+            reason: Reason::Steering,
+            outcome: Outcome::Dropped,
+        };
+    }
+    count(packet, Direction::Ingress, verdict);
+    Some((verdict, action))
+}
+
+/// What the first rule says that the packet matches.
+#[inline(always)]
+fn steer(packet: &impl Bytes) -> Option<&'static Action> {
+    // SAFETY: a constant of this object; volatile, so that LLVM does not take the value that the agent
+    // replaces for what it will be.
+    let looks = unsafe { read_volatile(&raw const STEERING) };
+    if looks == 0 {
+        return None;
+    }
+    let rule = steering::first_match(packet, &Maps, looks)?;
+    if let Some(counter) = HITS.get_ptr_mut(rule) {
+        // SAFETY: the slot of this CPU, as in `count`.
+        let counter = unsafe { &mut *counter };
+        counter.packets += 1;
+        counter.bytes += packet.length() as u64;
+    }
+    ACTIONS.get(rule)
+}
+
+#[inline(always)]
+fn count(packet: &impl Head, direction: Direction, verdict: Verdict) {
     let index = counter_index(direction, verdict.outcome, verdict.reason);
     if let Some(counter) = COUNTS.get_ptr_mut(index) {
         // SAFETY: the slot of this CPU, which no other run of the program on it shares while this one
@@ -73,7 +132,6 @@ fn run(packet: &impl Head, direction: Direction) -> Option<Verdict> {
     if verdict.reason.is_violation() {
         events::tell(packet, direction, verdict);
     }
-    Some(verdict)
 }
 
 /// The ENI's addresses in the maps.
@@ -109,6 +167,70 @@ impl Addresses for Tries {
     fn has6(&self, address: [u8; 16]) -> bool {
         let address = u128::from_ne_bytes(address);
         LOCAL6.get(&Whole::new(address).key).is_some()
+    }
+}
+
+/// The steering rules in the maps.
+struct Maps;
+
+/// The class of a port, of which each entry holds several.
+#[inline(always)]
+fn port(entry: Option<&u64>, port: u16) -> u32 {
+    match entry {
+        Some(entry) => {
+            let shift = u32::from(port) % PORTS_PER_ENTRY * 16;
+            (*entry >> shift & 0xffff) as u32
+        }
+        None => 0,
+    }
+}
+
+impl Tables for Maps {
+    #[inline(always)]
+    fn source4(&self, address: [u8; 4]) -> u32 {
+        let key = Whole::new(u32::from_ne_bytes(address));
+        SOURCE4.get(&key.key).copied().unwrap_or(0)
+    }
+
+    #[inline(always)]
+    fn source6(&self, address: [u8; 16]) -> u32 {
+        let key = Whole::new(u128::from_ne_bytes(address));
+        SOURCE6.get(&key.key).copied().unwrap_or(0)
+    }
+
+    #[inline(always)]
+    fn destination4(&self, address: [u8; 4]) -> u32 {
+        let key = Whole::new(u32::from_ne_bytes(address));
+        DESTINATION4.get(&key.key).copied().unwrap_or(0)
+    }
+
+    #[inline(always)]
+    fn destination6(&self, address: [u8; 16]) -> u32 {
+        let key = Whole::new(u128::from_ne_bytes(address));
+        DESTINATION6.get(&key.key).copied().unwrap_or(0)
+    }
+
+    #[inline(always)]
+    fn protocol(&self, protocol: u8) -> u32 {
+        PROTOCOLS.get(u32::from(protocol)).copied().unwrap_or(0)
+    }
+
+    #[inline(always)]
+    fn source_port(&self, number: u16) -> u32 {
+        port(
+            SOURCE_PORTS.get(u32::from(number) / PORTS_PER_ENTRY),
+            number,
+        )
+    }
+
+    #[inline(always)]
+    fn destination_port(&self, number: u16) -> u32 {
+        port(DEST_PORTS.get(u32::from(number) / PORTS_PER_ENTRY), number)
+    }
+
+    #[inline(always)]
+    fn class(&self, class: u32) -> Option<&Rules> {
+        CLASSES.get(class)
     }
 }
 

@@ -14,6 +14,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for row in [&bench.bare_drop]
         .into_iter()
         .chain(&bench.ours)
+        .chain([&bench.linear])
         .chain(filter)
     {
         let nanoseconds = row.duration.as_nanos();

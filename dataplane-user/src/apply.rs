@@ -217,7 +217,7 @@ fn reason(error: &bpf::Error) -> Reason {
 
 /// The start and the end of a message, which say what was attempted and why it failed; between them
 /// a verifier's log may have thousands of lines, and stands in the agent's own.
-fn brief(message: &str) -> String {
+pub(crate) fn brief(message: &str) -> String {
     /// Characters of either part.
     const PART: usize = 400;
     let length = message.chars().count();

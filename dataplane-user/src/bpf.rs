@@ -32,9 +32,14 @@ mod object;
 mod pins;
 mod refusal;
 mod slot;
+pub mod steering;
+mod tables;
 pub mod trial;
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use eniway_abi::{COUNTERS, Counter};
 pub use eniway_abi::{Direction, Outcome, Reason};
@@ -44,7 +49,7 @@ pub use self::{
     events::{Missed, Packet, Watch},
     found::Setting,
     hook::IngressMode,
-    kernel::Kernel,
+    kernel::{Kernel, cpus},
     object::{Verified, objects, verify},
     refusal::Obstacle,
 };
@@ -64,6 +69,8 @@ pub struct Guard {
     pub ingress: WantedIngress,
     /// What they are checked against.
     pub config: GuardConfig,
+    /// What becomes of those that arrive and passed the check.
+    pub steering: Vec<steering::Rule>,
 }
 
 /// Where packets that arrive should be checked. Where XDP is refused, TC takes its place.
@@ -144,6 +151,15 @@ pub struct AttachReport {
     pub tcx: bool,
 }
 
+/// One steering rule of a program that runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Steered {
+    /// What becomes of its packets.
+    pub action: eniway_abi::steering::Action,
+    /// Packets of which it was the first that matched, summed over the CPUs.
+    pub counter: Counter,
+}
+
 /// One counter, summed over the CPUs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Count {
@@ -196,12 +212,43 @@ impl Bpf {
         let settings = addresses::settings(&want.config)?;
         self.pins.create(eni)?;
         let frags = self.kernel.frags && want.ingress != WantedIngress::Tc;
-        let mut object = Object::load(frags, &self.pins, eni)?;
+        let tables = steering::compile(&want.steering);
+        let mut object = Object::load(frags, &self.pins, eni, &tables)?;
+        self.devices(&mut object, &want.steering, frags)?;
         Maps::open(&self.pins, eni)?.fill(&settings)?;
         let report =
             Hooks::new(&self.pins, eni, self.kernel).attach(&mut object, ifindex, want.ingress)?;
         self.pins.remove_other_layouts(eni)?;
         Ok(report)
+    }
+
+    /// Lets the rules redirect to interfaces. What leaves through an ENI that is guarded is checked there, too, by
+    /// a program of that guard, which the map keeps.
+    fn devices(
+        &self,
+        object: &mut Object,
+        rules: &[steering::Rule],
+        frags: bool,
+    ) -> Result<(), Error> {
+        let targets = rules.iter().filter_map(|rule| match rule.action {
+            steering::Action::Redirect(interface) => Some(interface),
+            _ => None,
+        });
+        let targets: BTreeSet<u32> = targets.collect();
+        if targets.is_empty() {
+            return Ok(());
+        }
+        let guards = self.attached()?;
+        for target in targets {
+            let guard = guards.iter().find(|guard| guard.ifindex == target);
+            let mut check = guard
+                .map(|guard| {
+                    Object::load(frags, &self.pins, &guard.eni, &steering::Tables::default())
+                })
+                .transpose()?;
+            tables::device(object, target, check.as_mut())?;
+        }
+        Ok(())
     }
 
     /// Changes what packets are checked against, in the maps alone.
@@ -249,6 +296,20 @@ impl Bpf {
     /// Gives the addresses and prefixes that are the ENI's own.
     pub fn addresses(&self, eni: &str) -> Result<Vec<ipnet::IpNet>, Error> {
         Maps::open(&self.pins, eni)?.addresses()
+    }
+
+    /// Gives what each steering rule does, and what it has counted since it is in force.
+    pub fn steered(&self, eni: &str) -> Result<Vec<Steered>, Error> {
+        let attached = Hooks::new(&self.pins, eni, self.kernel).observe()?;
+        let Some(hook) = attached.ingress else {
+            return Ok(Vec::new());
+        };
+        let rules = tables::of_program(eni, hook.program_id)?;
+        // A program without rules has a map of one entry all the same.
+        let rules = rules.into_iter().filter(|(action, _)| action.kind != 0);
+        Ok(rules
+            .map(|(action, counter)| Steered { action, counter })
+            .collect())
     }
 
     /// Gives the ENI's counters that are not zero.

@@ -4,7 +4,7 @@
 
 use eniway_api::{
     ChannelPolicy, DataPath, Enforcement, EniId, InstanceId, MacAddress, MtuPolicy,
-    NodeEniAttachment, NodeStatus, XdpPolicy, mark::ANNOTATION_FORCE_RELEASE,
+    NodeEniAttachment, NodeStatus, SteeringRule, XdpPolicy, mark::ANNOTATION_FORCE_RELEASE,
 };
 use kube::{ResourceExt, core::DynamicObject};
 
@@ -58,7 +58,9 @@ pub struct Desired {
     /// What may be done to the MTU and the channels for native XDP.
     pub mtu_policy: MtuPolicy,
     pub channel_policy: ChannelPolicy,
+    /// Without steering rules, of which a plan takes those that can work.
     pub guard: Guard,
+    pub steering: Vec<SteeringRule>,
 }
 
 impl Record {
@@ -212,7 +214,9 @@ pub fn wish(record: &NodeEniAttachment) -> Wish {
                 addresses: ec2.addresses.iter().chain(&ec2.prefixes).copied().collect(),
                 subnets: ec2.subnet_cidrs.clone(),
             },
+            steering: Vec::new(),
         },
+        steering: data_path.map_or_else(Vec::new, |path| path.steering.clone()),
     })
 }
 

@@ -158,6 +158,12 @@ pub async fn device(index: IfIndex, name: String) -> Device {
     looked.unwrap_or_default()
 }
 
+/// What a link offers to XDP; `None` before Linux 6.3.
+pub async fn xdp_features(index: IfIndex) -> Option<XdpFeatures> {
+    let asked = spawn_blocking(move || features::xdp_features(index)).await;
+    asked.ok()?.ok()?
+}
+
 /// The counters of a link's driver, by name.
 pub async fn counters(name: String) -> io::Result<Vec<(String, u64)>> {
     let read = spawn_blocking(move || ethtool::counters(&name)).await;

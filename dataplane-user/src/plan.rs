@@ -4,14 +4,18 @@
 //! sees the result and goes on. Nothing left to do is an empty plan.
 
 pub mod preflight;
+pub mod steering;
 
 use std::{collections::BTreeMap, fmt};
 
 use eniway_api::EniId;
 
-use self::preflight::{Policy, Preflight};
+use self::{
+    preflight::{Policy, Preflight},
+    steering::{Place, Steering, Targets},
+};
 use crate::{
-    bpf::{Attached, Guard, GuardConfig, IngressMode, Mode, WantedIngress},
+    bpf::{self, Attached, Guard, GuardConfig, IngressMode, Mode, WantedIngress},
     desired::{Desired, Wish},
     netlink::{Channels, IfIndex},
     observe::{Interface, Presence},
@@ -93,6 +97,8 @@ pub struct Observed<'a> {
     /// What this process has put in force. After a restart nothing is: the first round attaches anew,
     /// which adopts what is there.
     pub in_force: Option<&'a InForce>,
+    /// What steering rules may use.
+    pub targets: &'a Targets,
 }
 
 /// What this process has put in force for one ENI.
@@ -102,6 +108,8 @@ pub struct InForce {
     /// Where its programs were attached, and what was wanted then. Absent when only the settings of
     /// an older process's programs were changed, which can be done while a pod has the interface.
     pub attached: Option<(IfIndex, WantedIngress)>,
+    /// The steering rules that its programs were loaded with.
+    pub steering: Vec<bpf::steering::Rule>,
 }
 
 /// What to do next.
@@ -165,6 +173,23 @@ pub fn decide(desired: &Desired, interface: &Interface, observed: &Observed<'_>)
     )
 }
 
+/// Which of the steering rules can work on `interface`, while packets are checked at `ingress`.
+#[must_use]
+pub fn steer(
+    desired: &Desired,
+    ingress: WantedIngress,
+    interface: &Interface,
+    observed: &Observed<'_>,
+) -> Steering {
+    let place = Place {
+        ingress,
+        mode: desired.guard.config.mode,
+        channels: interface.device.channels,
+        targets: observed.targets,
+    };
+    steering::steering(&desired.steering, place)
+}
+
 /// The MTU that the interface would have without XDP.
 fn wanted_mtu(desired: &Desired, interface: &Interface, observed: &Observed<'_>) -> u32 {
     let wanted = desired.mtu.or(observed.found_mtu);
@@ -184,9 +209,10 @@ fn provide(desired: &Desired, interface: &Interface, observed: &Observed<'_>) ->
         .collect();
     let mut actions = Vec::new();
     let guarded = is_guarded(interface, observed);
-    let attached_as_wished = observed
-        .in_force
-        .is_some_and(|in_force| in_force.attached == Some((index, ingress)));
+    let steering = steer(desired, ingress, interface, observed).rules;
+    let attached_as_wished = observed.in_force.is_some_and(|in_force| {
+        in_force.attached == Some((index, ingress)) && in_force.steering == steering
+    });
     if guarded && attached_as_wished {
         actions.extend(configure(desired, observed));
     } else {
@@ -196,7 +222,8 @@ fn provide(desired: &Desired, interface: &Interface, observed: &Observed<'_>) ->
             name: name.clone(),
             guard: Guard {
                 ingress,
-                ..desired.guard.clone()
+                config: desired.guard.config.clone(),
+                steering,
             },
             reason: decision.reason(),
         });
@@ -377,11 +404,14 @@ impl fmt::Display for Action {
             }
             Self::AttachGuard {
                 eni, name, guard, ..
-            } => write!(
-                f,
-                "guard {name} for {eni} ({:?}, {:?})",
-                guard.ingress, guard.config.mode
-            ),
+            } => {
+                let (ingress, mode) = (guard.ingress, guard.config.mode);
+                write!(f, "guard {name} for {eni} ({ingress:?}, {mode:?}")?;
+                match guard.steering.len() {
+                    0 => f.write_str(")"),
+                    rules => write!(f, ", {rules} steering rules)"),
+                }
+            }
             Self::ConfigureGuard { eni, config } => write!(
                 f,
                 "configure the guard of {eni} ({:?}, {} addresses)",

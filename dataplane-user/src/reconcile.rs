@@ -10,7 +10,11 @@ mod alarm;
 mod memory;
 mod store;
 
-use std::{collections::BTreeMap, pin::pin, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    pin::pin,
+    time::Instant,
+};
 
 use eniway_api::{EniId, InstanceId, NodeStatus};
 use futures::{Stream, StreamExt as _};
@@ -24,13 +28,16 @@ use self::{
 };
 use crate::{
     apply::{self, Chain, Kernel},
-    bpf::{Attached, Setting},
+    bpf::{self, Attached, Setting},
     desired::{Record, Wish, wish},
     kubernetes::{Change, Kubernetes},
-    netlink::{Changes, Link},
+    netlink::{self, Changes, Link},
     observe::{self, Accept, Presence},
-    plan::{Action, Observed, orphans, plan},
-    status::{self, Failure, Situation},
+    plan::{
+        Action, Observed, orphans, plan,
+        steering::{Target, Targets},
+    },
+    status::{self, Failure, Reason, Situation},
     sysfs::Sysfs,
     telemetry::Metrics,
 };
@@ -152,6 +159,7 @@ impl Agent {
             let presence = self.presence(wish, &world).await;
             memory.interface = presence.name().map(str::to_owned);
             let attached = wish.eni().and_then(|eni| world.attached(eni));
+            let targets = self.targets(wish, &world).await;
             let missing = memory.missing(wish, &presence, attached, now, alarm);
             let observed = Observed {
                 presence: &presence,
@@ -159,6 +167,7 @@ impl Agent {
                 found_mtu: of(&world.found_mtus, wish),
                 found_channels: of(&world.found_channels, wish),
                 in_force: memory.in_force.as_ref(),
+                targets: &targets,
             };
             let actions = plan(wish, &observed);
             if memory.failed.as_ref().is_some_and(|failed| {
@@ -186,7 +195,12 @@ impl Agent {
                     generation: record.generation(),
                     last: record.status(),
                 };
-                return Some(status::status(&situation));
+                let status = status::status(&situation);
+                // The kernel does not tell when another interface begins to take packets from XDP.
+                if status.reason.as_deref() == Some(Reason::SteeringRefused.as_str()) {
+                    alarm.at(now + backoff(4));
+                }
+                return Some(status);
             }
             passes += 1;
             let attempts = memory.failed.as_ref().map_or(0, |failed| failed.attempts) + 1;
@@ -263,6 +277,27 @@ impl Agent {
             interface.device = self.kernel.device(interface).await;
         }
         presence
+    }
+
+    /// What the steering rules may use.
+    async fn targets(&self, wish: &Wish, world: &World) -> Targets {
+        let Wish::Provide(desired) = wish else {
+            return Targets::default();
+        };
+        let rules = desired.steering.iter();
+        let named: BTreeSet<&String> = rules
+            .filter_map(|rule| rule.action.interface.as_ref())
+            .collect();
+        let mut interfaces = BTreeMap::new();
+        for link in world.links.iter().filter(|link| named.contains(&link.name)) {
+            let features = netlink::xdp_features(link.index).await;
+            let index = link.index;
+            interfaces.insert(link.name.clone(), Target { index, features });
+        }
+        Targets {
+            interfaces,
+            cpus: bpf::cpus(),
+        }
     }
 
     /// Writes what is new.

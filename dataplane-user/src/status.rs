@@ -7,10 +7,10 @@ use std::time::Duration;
 use eniway_api::{Enforcement, NodePhase, NodeStatus, XdpMode, XdpStatus, conditions};
 
 use crate::{
-    bpf::{Attached, IngressMode, Mode, Obstacle},
+    bpf::{Attached, IngressMode, Mode, Obstacle, WantedIngress},
     desired::{Desired, Unreadable, Wish},
     observe::{Interface, Presence},
-    plan::{Observed, decide, is_in_pod, preflight::Path},
+    plan::{Observed, decide, is_in_pod, preflight::Path, steer},
 };
 
 /// How long an interface may be missing before that is called a failure.
@@ -38,6 +38,8 @@ pub enum Reason {
     XdpUnsupportedMtu,
     /// More channels are in use than the driver takes with XDP.
     XdpUnsupportedChannels,
+    /// A steering rule cannot work on the interface.
+    SteeringRefused,
     /// There are more addresses than the map holds.
     MapFull,
     /// The pins' folder is not on a bpffs, or not ours to write.
@@ -161,16 +163,48 @@ fn provided(situation: &Situation<'_>, desired: &Desired, interface: &Interface)
         }),
         Path::Native { .. } | Path::Generic | Path::Tc(_) => None,
     };
+    let unsteered = unsteered(situation, desired, interface);
     let status = NodeStatus {
         interface_name: Some(interface.name.clone()),
         pci_address: interface.pci_address.clone(),
         driver: interface.driver.clone(),
         mtu: Some(interface.mtu),
-        ..settled(situation.failure.or(refused.as_ref()), phase)
+        ..settled(
+            situation
+                .failure
+                .or(refused.as_ref())
+                .or(unsteered.as_ref()),
+            phase,
+        )
     };
     let reason = decision.reason();
     let reason = reason.as_deref().or(situation.xdp_reason);
     with_guard(status, &situation.observed, reason)
+}
+
+/// What is to be said of steering rules that do not work; also of those that the driver turned out not to allow,
+/// when it refused XDP.
+fn unsteered(
+    situation: &Situation<'_>,
+    desired: &Desired,
+    interface: &Interface,
+) -> Option<Failure> {
+    let observed = &situation.observed;
+    let mut ingress = decide(desired, interface, observed).ingress(desired.guard.ingress);
+    let hook = observed.attached.and_then(|attached| attached.ingress);
+    if hook.is_some_and(|hook| hook.mode == IngressMode::Tc) {
+        ingress = WantedIngress::Tc;
+    }
+    let refused = steer(desired, ingress, interface, observed).refused;
+    let (first, others) = refused.split_first()?;
+    let more = match others.len() {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    Some(Failure {
+        reason: Reason::SteeringRefused,
+        message: format!("{first}; its packets go to the stack{more}"),
+    })
 }
 
 /// `phase`, unless something failed.
@@ -288,6 +322,7 @@ impl Reason {
             Self::ProgramRefused => "ProgramRefused",
             Self::XdpUnsupportedMtu => "XDPUnsupportedMTU",
             Self::XdpUnsupportedChannels => "XDPUnsupportedChannels",
+            Self::SteeringRefused => "SteeringRefused",
             Self::MapFull => "MapFull",
             Self::BpffsUnavailable => "BpffsUnavailable",
             Self::SetUpFailed => "SetUpFailed",

@@ -1,6 +1,7 @@
 //! The agent on a node: records, links and packets are real. Needs root (the lab).
 
 mod dhcp;
+mod steering;
 mod trouble;
 
 use std::time::Duration;

@@ -129,6 +129,31 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "supported values: \"Fail\", \"Lower\"",
     ),
     (
+        "ports-of-nothing",
+        "dataPath: {steering: [{match: {destinationPorts: [80]}, action: {type: Drop}}]}",
+        "ports are those of a protocol: name TCP, UDP or SCTP beside them",
+    ),
+    (
+        "redirect-nowhere",
+        "dataPath: {steering: [{action: {type: Redirect}}]}",
+        "Redirect needs an interface, and nothing else takes one",
+    ),
+    (
+        "drop-to-a-cpu",
+        "dataPath: {steering: [{action: {type: Drop, cpus: [1]}}]}",
+        "Cpu needs cpus, and nothing else takes them",
+    ),
+    (
+        "no-prefix",
+        "dataPath: {steering: [{match: {source: 10.0.0.1}, action: {type: Drop}}]}",
+        "should match",
+    ),
+    (
+        "no-port",
+        "dataPath: {steering: [{match: {protocol: TCP, sourcePorts: [http]}, action: {type: Drop}}]}",
+        "should match",
+    ),
+    (
         "dpdk-xdp",
         "enableDPDK: true\ndataPath: {xdp: Auto}",
         "an interface that DPDK drives runs no XDP or TC program",
@@ -275,6 +300,10 @@ const ACCEPTED: &[(&str, &str)] = &[
     (
         "native-at-any-price",
         "dataPath: {xdp: Native, mtuPolicy: Lower, channelPolicy: Reduce}",
+    ),
+    (
+        "steered",
+        "dataPath: {steering: [{match: {source: 2001:db8::/32, protocol: TCP, destinationPorts: [80, 8000-8999]}, action: {type: Cpu, cpus: [1, 2]}}, {action: {type: Socket, queues: [0]}}]}",
     ),
     ("dpdk", "enableDPDK: true\ndpdkDriver: vfio-pci"),
     ("short-id", "subnetID: subnet-12345678"),

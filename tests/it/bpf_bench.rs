@@ -11,7 +11,7 @@ use eniway_agent::bpf::{
 };
 use eniway_ebpf::fixtures;
 
-use crate::{bpf_world::in_world, guard};
+use crate::{bpf_world::in_world, guard, steering};
 
 #[test]
 fn the_bench_measures_every_program() {
@@ -33,17 +33,20 @@ fn the_bench_measures_every_program() {
 fn the_kernel_accepts_every_program() {
     let verified = verify().unwrap();
     println!("{verified:#?}");
-    assert_eq!(verified.len(), 6);
+    assert_eq!(verified.len(), 8);
     assert!(verified.iter().all(|program| program.jited > 0));
 }
 
 /// Also run by the test below, with fewer capabilities.
 #[test]
 fn the_programs_of_a_current_kernel_load() {
-    let mut trial = Trial::new(true, &guard::config(Mode::Enforce, true)).unwrap();
     let frame = &fixtures::all()[0].frame;
-    for program in [Program::IngressXdp, Program::IngressTc, Program::Egress] {
-        trial.run(program, frame, 1).unwrap();
+    for rules in [Vec::new(), steering::all_kinds()] {
+        let config = guard::config(Mode::Enforce, true);
+        let mut trial = Trial::steering(true, &config, &rules).unwrap();
+        for program in [Program::IngressXdp, Program::IngressTc, Program::Egress] {
+            trial.run(program, frame, 1).unwrap();
+        }
     }
 }
 

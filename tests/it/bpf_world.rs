@@ -115,14 +115,15 @@ impl World {
 
     /// Sets the MTU of the host's interface, which is what a veth asks its peer for.
     pub(crate) fn set_host_mtu(&self, mtu: u32) {
+        self.on_host(move || ip(&format!("link set vpc0 mtu {mtu}")));
+    }
+
+    /// Does something in the host's namespace.
+    pub(crate) fn on_host<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
         let (sender, done) = mpsc::channel();
-        self.jobs
-            .send(Box::new(move || {
-                ip(&format!("link set vpc0 mtu {mtu}"));
-                sender.send(()).unwrap();
-            }))
-            .unwrap();
-        done.recv().unwrap();
+        let job = move || sender.send(job()).unwrap();
+        self.jobs.send(Box::new(job)).unwrap();
+        done.recv().unwrap()
     }
 
     /// Sends to one of the node's addresses.
@@ -159,6 +160,7 @@ pub(crate) fn guard(ingress: WantedIngress, mode: Mode) -> Guard {
             addresses: vec!["10.0.1.10/32".parse().unwrap()],
             subnets: vec!["10.0.1.0/24".parse().unwrap()],
         },
+        steering: Vec::new(),
     }
 }
 

@@ -152,7 +152,7 @@ fn agree(
 
 /// The kernel makes an skb only of a frame that holds the header its ethertype promises
 /// (`bpf_prog_test_run_skb`); shorter ones never reach a TC program.
-fn is_runnable(program: Program, frame: &[u8]) -> bool {
+pub(crate) fn is_runnable(program: Program, frame: &[u8]) -> bool {
     let header = match frame[12..14] {
         [0x08, 0x00] => 20,
         [0x86, 0xdd] => 40,
@@ -184,6 +184,7 @@ for frame in sys.argv[1:]:
         let guard = Guard {
             ingress: WantedIngress::Tc,
             config: config(Mode::Enforce, true),
+            steering: Vec::new(),
         };
         // Longer, the others are no longer cut short.
         let fixtures: Vec<Fixture> = fixtures::all()

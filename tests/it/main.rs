@@ -20,3 +20,4 @@ mod kernels;
 mod lab;
 mod look;
 mod planner;
+mod steering;

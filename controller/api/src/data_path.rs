@@ -5,6 +5,8 @@ use std::{borrow::Cow, fmt};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::SteeringRule;
+
 /// The wish for the XDP and TC programs of an interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -25,6 +27,11 @@ pub struct DataPath {
     /// Whether channels may be given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel_policy: Option<ChannelPolicy>,
+    /// What becomes of packets that are for the interface and passed the check: the first rule counts that
+    /// matches. Every node's record carries them all, so that many rules on many nodes fill etcd.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1024), extend("x-kubernetes-list-type" = "atomic"))]
+    pub steering: Vec<SteeringRule>,
 }
 
 /// Where the ingress check is wanted.

@@ -50,6 +50,11 @@ pub mod routes;
     reason = "KubeSchema repeats the struct inside a function"
 )]
 pub mod selector;
+#[expect(
+    unreachable_pub,
+    reason = "KubeSchema repeats the struct inside a function"
+)]
+pub mod steering;
 
 pub use addressing::{AddressKind, Asked, Assigning, Ipv4Wish, Ipv6Wish};
 pub use attachment::{
@@ -70,3 +75,4 @@ pub use node_eni::{
 };
 pub use routes::{RouteStatus, VpcRoute};
 pub use selector::{LabelValue, NodeSelectorExpression, SelectorOperator, TagSelector};
+pub use steering::{Ports, Protocol, SteeringAction, SteeringKind, SteeringMatch, SteeringRule};

@@ -10,6 +10,7 @@ mod config;
 mod counter;
 mod event;
 mod reason;
+pub mod steering;
 
 pub use config::{AddressValue, Config, Cover4, Cover6, flags, mode};
 pub use counter::{COUNTERS, Counter, Direction, Outcome, counter_index};
@@ -35,6 +36,42 @@ pub const WATCHER: &str = "WATCHER";
 /// Name of the per-CPU array of one [`Sampler`].
 pub const SAMPLER: &str = "SAMPLER";
 
+/// Name of the constant that says what the steering rules look at; see [`steering::looks`].
+pub const STEERING: &str = "STEERING";
+/// Name of the trie of sources of IPv4, to their classes.
+pub const SOURCE4: &str = "SOURCE4";
+/// As [`SOURCE4`], of IPv6.
+pub const SOURCE6: &str = "SOURCE6";
+/// Name of the trie of destinations of IPv4, to their classes.
+pub const DESTINATION4: &str = "DESTINATION4";
+/// As [`DESTINATION4`], of IPv6.
+pub const DESTINATION6: &str = "DESTINATION6";
+/// Name of the array of the classes of protocols.
+pub const PROTOCOLS: &str = "PROTOCOLS";
+/// Name of the array of the classes of source ports.
+pub const SOURCE_PORTS: &str = "SOURCE_PORTS";
+/// Name of the array of the classes of destination ports.
+pub const DEST_PORTS: &str = "DEST_PORTS";
+/// Name of the array of classes: [`steering::Rules`] each.
+pub const CLASSES: &str = "CLASSES";
+/// Name of the array of one [`steering::Action`] for each rule.
+pub const ACTIONS: &str = "ACTIONS";
+/// Name of the per-CPU array of one [`Counter`] for each rule.
+pub const HITS: &str = "HITS";
+/// Name of the array of the CPUs that rules name.
+pub const CPU_CHOICES: &str = "CPU_CHOICES";
+/// Name of the map of CPUs (`BPF_MAP_TYPE_CPUMAP`).
+pub const CPUS: &str = "CPUS";
+/// Name of the map of interfaces, by index (`BPF_MAP_TYPE_DEVMAP_HASH`).
+pub const DEVICES: &str = "DEVICES";
+/// Name of the map of sockets, by receive queue (`BPF_MAP_TYPE_XSKMAP`).
+pub const SOCKETS: &str = "SOCKETS";
+
+/// Most interfaces to which rules redirect.
+pub const MAX_DEVICES: u32 = 64;
+/// Most receive queues.
+pub const MAX_QUEUES: u32 = 64;
+
 /// Most entries of [`LOCAL4`] and of [`LOCAL6`].
 ///
 /// The largest instances take 50 addresses or prefixes for each ENI and family (EC2 user guide,
@@ -45,5 +82,7 @@ pub const ADDRESSES: u32 = 4096;
 pub const INGRESS_XDP: &str = "eni_ingress";
 /// Name of the TC program that checks what arrives.
 pub const INGRESS_TC: &str = "eni_ingress_tc";
+/// Name of the XDP program that checks what is redirected out of the ENI, run by a map of interfaces.
+pub const EGRESS_XDP: &str = "eni_egress_xdp";
 /// Name of the TC program that checks what leaves.
 pub const EGRESS: &str = "eni_egress";

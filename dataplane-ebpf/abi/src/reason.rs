@@ -70,6 +70,8 @@ reasons! {
     ArpSpoof = "arp_spoof",
     /// Reverse ARP: announces MACs that are not the ENI's, never needed in a VPC.
     Rarp = "rarp",
+    /// A steering rule drops it.
+    Steering = "steering",
 }
 
 impl Reason {

@@ -1,13 +1,59 @@
-//! The object the bench measures against: drops, and nothing else.
+//! What the bench measures against: a program that drops and nothing else, and one that looks for the first
+//! steering rule by going through them all.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 #[cfg(target_arch = "bpf")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the macros fix the signatures"
+)]
 mod bpf {
-    use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+    use aya_ebpf::{
+        bindings::xdp_action,
+        macros::{map, xdp},
+        maps::Array,
+        programs::XdpContext,
+    };
+
+    /// A rule for UDP: source, its mask, and the first and the last port that it is for.
+    #[repr(C)]
+    #[derive(Clone, Copy)]
+    struct Rule {
+        source: u32,
+        mask: u32,
+        first: u16,
+        last: u16,
+    }
+
+    const RULES: u32 = 1000;
+
+    #[map]
+    static LIST: Array<Rule> = Array::with_max_entries(RULES, 0);
 
     #[xdp]
     fn bare_drop(_: XdpContext) -> u32 {
         xdp_action::XDP_DROP
+    }
+
+    #[xdp]
+    fn linear_search(context: XdpContext) -> u32 {
+        let (data, end) = (context.data(), context.data_end());
+        if data + 42 > end {
+            return xdp_action::XDP_PASS;
+        }
+        // SAFETY: in bounds by the test above.
+        let source = unsafe { ((data + 26) as *const u32).read_unaligned() };
+        // SAFETY: as above.
+        let port = u16::from_be(unsafe { ((data + 36) as *const u16).read_unaligned() });
+        for number in 0..RULES {
+            let Some(rule) = LIST.get(number) else {
+                break;
+            };
+            if source & rule.mask == rule.source && (rule.first..=rule.last).contains(&port) {
+                return xdp_action::XDP_DROP;
+            }
+        }
+        xdp_action::XDP_PASS
     }
 
     #[panic_handler]

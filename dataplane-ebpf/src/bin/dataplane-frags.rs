@@ -18,6 +18,11 @@ mod bpf {
         programs::ingress_xdp::<true>(&context)
     }
 
+    #[xdp(frags, map = "devmap")]
+    fn eni_egress_xdp(context: XdpContext) -> u32 {
+        programs::egress_xdp::<true>(&context)
+    }
+
     #[classifier]
     fn eni_ingress_tc(context: TcContext) -> i32 {
         programs::ingress_tc(&context)

@@ -18,6 +18,11 @@ mod bpf {
         programs::ingress_xdp::<false>(&context)
     }
 
+    #[xdp(map = "devmap")]
+    fn eni_egress_xdp(context: XdpContext) -> u32 {
+        programs::egress_xdp::<false>(&context)
+    }
+
     #[classifier]
     fn eni_ingress_tc(context: TcContext) -> i32 {
         programs::ingress_tc(&context)

@@ -39,12 +39,17 @@ fn every_reason_has_a_fixture() {
         .iter()
         .map(|fixture| fixture.checked)
         .collect();
-    for reason in Reason::ALL {
+    for reason in said_by_the_guard() {
         assert!(
             *reason == Reason::Off || seen.contains(reason),
             "{reason:?}"
         );
     }
+}
+
+/// Whether a packet is steered is not the guard's to say.
+fn said_by_the_guard() -> impl Iterator<Item = &'static Reason> {
+    Reason::ALL.iter().filter(|it| **it != Reason::Steering)
 }
 
 #[test]
@@ -148,7 +153,7 @@ fn the_model_agrees_on_what_is_generated() {
         }
     }
     let reasons: BTreeSet<_> = seen.iter().map(|(_, reason)| *reason).collect();
-    for reason in Reason::ALL.iter().filter(|it| **it != Reason::Off) {
+    for reason in said_by_the_guard().filter(|it| **it != Reason::Off) {
         assert!(reasons.contains(reason), "{reason:?} was never generated");
     }
 }

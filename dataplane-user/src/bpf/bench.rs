@@ -7,21 +7,27 @@
 
 use std::{
     iter,
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use aya::{
     EbpfLoader, include_bytes_aligned,
-    maps::{PerCpuHashMap, PerCpuValues},
+    maps::{Array, MapData, PerCpuHashMap, PerCpuValues},
     programs::{TestRun as _, TestRunOptions, Xdp},
     util::nr_cpus,
 };
 
+use ipnet::IpNet;
+
 use super::{
     Error, GuardConfig, Mode,
+    maps::failed,
     object::Object,
     pins,
+    steering::{Action, Rule},
+    tables,
     trial::{Program, Trial},
 };
 
@@ -33,24 +39,35 @@ const LOADS: usize = 9;
 const ROUNDS: u32 = 12;
 const REPEAT: u32 = 100_000;
 
-/// Name, object with fragments, addresses of the ENI.
-const OURS: &[(&str, bool, &[&str])] = &[
-    ("eni_ingress, one address", false, &["10.0.1.10/32"]),
+/// Name, object with fragments, addresses of the ENI, steering rules.
+const OURS: &[(&str, bool, &[&str], u16)] = &[
+    ("eni_ingress, one address", false, &["10.0.1.10/32"], 0),
     (
         "eni_ingress, primary address of three",
         false,
         &["10.0.1.10/32", "10.0.1.11/32", "10.0.1.64/28"],
+        0,
     ),
     (
         "eni_ingress, another address of three",
         false,
         &["10.0.1.11/32", "10.0.1.10/32", "10.0.1.64/28"],
+        0,
     ),
     (
         "eni_ingress with frags, one address",
         true,
         &["10.0.1.10/32"],
+        0,
     ),
+    (
+        "… and 1 rule that does not match",
+        true,
+        &["10.0.1.10/32"],
+        1,
+    ),
+    ("… and 100 rules", true, &["10.0.1.10/32"], 100),
+    ("… and 1,000 rules", true, &["10.0.1.10/32"], 1000),
 ];
 
 /// The object of xdp-filter and the program in it.
@@ -79,6 +96,8 @@ pub struct Bench {
     pub bare_drop: Measurement,
     /// The ingress check.
     pub ours: Vec<Measurement>,
+    /// A search through 1,000 steering rules.
+    pub linear: Measurement,
     /// xdp-filter in deny mode by IP, with the packet's address allowed; `None` where xdp-tools is not
     /// installed.
     pub xdp_filter: Option<Measurement>,
@@ -97,9 +116,13 @@ impl Measurement {
 pub fn bench(pins: &Path) -> Result<Bench, Error> {
     let scratch = Scratch::new(pins)?;
     let mut entrants = vec![Entrant::new("bare drop", bare_drop)?];
-    for &(name, frags, addresses) in OURS {
-        entrants.push(Entrant::new(name, || ours(frags, addresses))?);
+    for &(name, frags, addresses, rules) in OURS {
+        entrants.push(Entrant::new(name, || ours(frags, addresses, rules))?);
     }
+    entrants.push(Entrant::new(
+        "1,000 rules one after the other, and no check",
+        linear,
+    )?);
     let xdp_filter_object = xdp_filter_object();
     if let Some(path) = &xdp_filter_object {
         let load = || xdp_filter(path, scratch.0);
@@ -116,6 +139,7 @@ pub fn bench(pins: &Path) -> Result<Bench, Error> {
     Ok(Bench {
         bare_drop: measurements.next().expect("the first entrant"),
         ours: measurements.by_ref().take(OURS.len()).collect(),
+        linear: measurements.next().expect("behind ours"),
         xdp_filter: measurements.next(),
     })
 }
@@ -160,8 +184,41 @@ fn bare_drop() -> Result<Run, Error> {
     Ok(Box::new(move |frame| run(object.xdp(NAME)?, NAME, frame)))
 }
 
-fn ours(frags: bool, addresses: &[&str]) -> Result<Run, Error> {
-    let mut trial = Trial::new(frags, &config(addresses))?;
+/// Looks at 1,000 rules that do not match, by source and port.
+fn linear() -> Result<Run, Error> {
+    const NAME: &str = "linear_search";
+    let mut object = Object::parse("baseline", BASELINE, &mut EbpfLoader::new())?;
+    let mut list: Array<&mut MapData, [u32; 3]> = tables::of(&mut object, "LIST")?;
+    for number in 0..1000_u32 {
+        let port = 8000 + number;
+        let source = u32::from_ne_bytes(source(number).octets());
+        let rule = [source, u32::MAX, port | port << 16];
+        list.set(number, rule, 0)
+            .map_err(failed(NAME, "write", "LIST"))?;
+    }
+    Ok(Box::new(move |frame| run(object.xdp(NAME)?, NAME, frame)))
+}
+
+/// The source of a rule, which is not the packet's.
+fn source(number: u32) -> Ipv4Addr {
+    Ipv4Addr::from_bits(Ipv4Addr::new(172, 16, 0, 0).to_bits() + number)
+}
+
+/// Rules that do not match the packet, though only a look at everything tells.
+fn rules(count: u16) -> Vec<Rule> {
+    let rule = |number: u16| Rule {
+        source: Some(IpNet::new(source(number.into()).into(), 32).expect("32 bits")),
+        destination: None,
+        protocol: Some(17),
+        source_ports: Vec::new(),
+        destination_ports: vec![8000 + number..=8000 + number],
+        action: Action::Drop,
+    };
+    (0..count).map(rule).collect()
+}
+
+fn ours(frags: bool, addresses: &[&str], count: u16) -> Result<Run, Error> {
+    let mut trial = Trial::steering(frags, &config(addresses), &rules(count))?;
     Ok(Box::new(move |frame| {
         let answer = trial.run(Program::IngressXdp, frame, REPEAT)?;
         Ok(answer.duration)

@@ -66,6 +66,15 @@ pub enum Error {
         /// Where.
         object: &'static str,
     },
+    /// What a steering rule needs cannot be put into its map.
+    #[error("let steering rules use {what}")]
+    Steering {
+        /// The CPU or the interface.
+        what: String,
+        /// Why it failed.
+        #[source]
+        source: Box<aya::maps::xdp::XdpMapError>,
+    },
     /// A program that the kernel's verifier refuses.
     #[error("load the program {program}")]
     Program {

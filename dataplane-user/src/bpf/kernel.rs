@@ -23,3 +23,10 @@ impl Kernel {
         })
     }
 }
+
+/// CPUs that the machine may have, also those that are off.
+#[must_use]
+pub fn cpus() -> u32 {
+    let cpus = aya::util::nr_cpus().unwrap_or(1);
+    u32::try_from(cpus).unwrap_or(u32::MAX)
+}

@@ -8,7 +8,12 @@ use aya::{
     programs::{Program, ProgramError, ProgramInfo, SchedClassifier, Xdp},
 };
 
-use super::{Error, pins::Pins};
+use super::{
+    Error,
+    pins::Pins,
+    steering::Tables,
+    tables::{self, size},
+};
 
 static PLAIN: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/dataplane"));
 static FRAGS: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/dataplane-frags"));
@@ -16,7 +21,9 @@ static FRAGS: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/dataplan
 const PLAIN_NAME: &str = "dataplane";
 const FRAGS_NAME: &str = "dataplane-frags";
 
-const MAPS: [&str; 7] = [
+/// Those that outlive the agent. The tables of the steering rules belong to the programs that were loaded with
+/// them, and go with them.
+const PINNED: [&str; 8] = [
     eniway_abi::CONFIG,
     eniway_abi::LOCAL4,
     eniway_abi::LOCAL6,
@@ -24,6 +31,7 @@ const MAPS: [&str; 7] = [
     eniway_abi::EVENTS,
     eniway_abi::WATCHER,
     eniway_abi::SAMPLER,
+    eniway_abi::SOCKETS,
 ];
 
 /// Gives the embedded objects: name and ELF.
@@ -45,11 +53,13 @@ pub struct Verified {
     pub jited: u32,
 }
 
-/// Loads every program of every object, and drops it again.
+/// Loads every program of every object, with steering rules that look at everything, and drops it again.
 pub fn verify() -> Result<Vec<Verified>, Error> {
     let mut verified = Vec::new();
     for (name, elf) in objects() {
-        let mut object = Object::parse(name, elf, &mut EbpfLoader::new())?;
+        let mut loader = EbpfLoader::new();
+        loader.override_global(eniway_abi::STEERING, &u32::MAX, true);
+        let mut object = Object::parse(name, elf, &mut loader)?;
         let programs: Vec<String> = object
             .ebpf
             .programs()
@@ -82,15 +92,23 @@ impl fmt::Debug for Object {
 
 impl Object {
     /// Loads the object on the ENI's pinned maps, and makes those that are missing.
-    pub(super) fn load(frags: bool, pins: &Pins, eni: &str) -> Result<Self, Error> {
+    pub(super) fn load(
+        frags: bool,
+        pins: &Pins,
+        eni: &str,
+        steering: &Tables,
+    ) -> Result<Self, Error> {
         let folder = pins.maps(eni);
         let mut loader = EbpfLoader::new();
-        for map in MAPS {
+        for map in PINNED {
             loader.map_pin_path(map, folder.join(map));
         }
         let [plain, fragmented] = objects();
         let (name, elf) = if frags { fragmented } else { plain };
-        Self::parse(name, elf, &mut loader)
+        size(&mut loader, steering);
+        let mut object = Self::parse(name, elf, &mut loader)?;
+        tables::fill(&mut object, steering)?;
+        Ok(object)
     }
 
     /// Loads an object as the loader is set.
@@ -117,6 +135,13 @@ impl Object {
             map: name,
             object: self.name,
         })
+    }
+
+    /// A map, by its name, which stays the object's.
+    pub(super) fn map_mut(&mut self, name: &'static str) -> Result<&mut Map, Error> {
+        let object = self.name;
+        let missing = Error::NoMap { map: name, object };
+        self.ebpf.map_mut(name).ok_or(missing)
     }
 
     /// Loads an XDP program.

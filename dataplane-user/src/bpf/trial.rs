@@ -14,6 +14,8 @@ use super::{
     maps::Maps,
     named,
     object::{Object, objects},
+    steering::{Rule, compile},
+    tables,
 };
 
 /// XDP_DROP, linux/bpf.h.
@@ -55,9 +57,18 @@ pub struct Answer {
 impl Trial {
     /// Loads the object, with or without fragments, and fills its maps.
     pub fn new(frags: bool, config: &GuardConfig) -> Result<Self, Error> {
+        Self::steering(frags, config, &[])
+    }
+
+    /// The same with steering rules.
+    pub fn steering(frags: bool, config: &GuardConfig, rules: &[Rule]) -> Result<Self, Error> {
         let [plain, fragmented] = objects();
         let (name, elf) = if frags { fragmented } else { plain };
-        let mut object = Object::parse(name, elf, &mut EbpfLoader::new())?;
+        let tables = compile(rules);
+        let mut loader = EbpfLoader::new();
+        tables::size(&mut loader, &tables);
+        let mut object = Object::parse(name, elf, &mut loader)?;
+        tables::fill(&mut object, &tables)?;
         let mut maps = Maps::take(&mut object)?;
         let settings = addresses::settings(config)?;
         maps.fill(&settings)?;
@@ -120,6 +131,11 @@ impl Trial {
             source: Box::new(source),
         })?;
         Ok((return_value == drop, duration))
+    }
+
+    /// How often each steering rule was the first that matched.
+    pub fn hits(&mut self) -> Result<Vec<u64>, Error> {
+        tables::hits(&mut self.object)
     }
 
     /// What was counted since it was last asked for.

@@ -2,11 +2,15 @@
 
 use std::io::{Write as _, stdout};
 
-use eniway_abi::{Config, flags, mode};
+use eniway_abi::{
+    Config, flags, mode,
+    steering::{Action, kind},
+};
+use nix::net::if_::if_indextoname;
 
 use super::{Error, Guarded, guards};
 use crate::{
-    bpf::{Bpf, Count, Hook},
+    bpf::{Bpf, Count, Hook, Steered},
     config::Which,
 };
 
@@ -19,13 +23,20 @@ pub(super) fn run(which: &Which) -> Result<(), Error> {
             &bpf.settings(eni)?,
             &bpf.addresses(eni)?,
             &bpf.counters(eni)?,
+            &bpf.steered(eni)?,
         );
         stdout().write_all(text.as_bytes()).map_err(Error::Output)?;
     }
     Ok(())
 }
 
-fn text(guard: &Guarded, config: &Config, addresses: &[ipnet::IpNet], counts: &[Count]) -> String {
+fn text(
+    guard: &Guarded,
+    config: &Config,
+    addresses: &[ipnet::IpNet],
+    counts: &[Count],
+    rules: &[Steered],
+) -> String {
     let mut lines = vec![
         format!("{guard} (index {})", guard.attached.ifindex),
         format!("  ingress      {}", hook(guard.attached.ingress)),
@@ -46,6 +57,14 @@ fn text(guard: &Guarded, config: &Config, addresses: &[ipnet::IpNet], counts: &[
             count.bytes,
         ));
     }
+    for (number, rule) in rules.iter().enumerate() {
+        lines.push(format!(
+            "  rule {number:<4}  {:<30}  {:>12} packets  {:>15} bytes",
+            action(&rule.action),
+            rule.counter.packets,
+            rule.counter.bytes,
+        ));
+    }
     lines.push(String::new());
     lines.join("\n")
 }
@@ -56,6 +75,25 @@ fn hook(hook: Option<Hook>) -> String {
     };
     let frags = if hook.frags { ", multi-buffer" } else { "" };
     format!("{:?}{frags}, program {}", hook.mode, hook.program_id)
+}
+
+/// What becomes of the packets of a rule.
+fn action(action: &Action) -> String {
+    match action.kind {
+        kind::PASS => "Pass".to_owned(),
+        kind::DROP => "Drop".to_owned(),
+        kind::REDIRECT => match if_indextoname(action.value) {
+            Ok(name) => format!("Redirect {}", name.to_string_lossy()),
+            Err(_) => format!("Redirect index {}", action.value),
+        },
+        kind::CPU => format!("Cpu, {} of them", action.count),
+        kind::SOCKET => {
+            let queues = (0..64_u32).filter(|queue| action.queues >> queue & 1 == 1);
+            let queues: Vec<_> = queues.map(|queue| queue.to_string()).collect();
+            format!("Socket of queue {}", queues.join(", "))
+        }
+        other => format!("action {other}"),
+    }
 }
 
 fn enforcement(value: u8) -> &'static str {

@@ -27,7 +27,9 @@ fn desired(ingress: WantedIngress, mode: Mode) -> Desired {
                 addresses: Vec::new(),
                 subnets: Vec::new(),
             },
+            steering: Vec::new(),
         },
+        steering: Vec::new(),
     }
 }
 

@@ -6,6 +6,7 @@ use eniway_api::NodePhase;
 
 use super::alarm::Alarm;
 use crate::{
+    apply::brief,
     bpf::{AttachReport, Attached, IngressMode, WantedIngress},
     desired::Wish,
     observe::Presence,
@@ -52,10 +53,12 @@ impl Memory {
                 let report = report?;
                 let refused = guard.ingress == WantedIngress::XdpNative
                     && report.mode != IngressMode::XdpNative;
-                self.xdp_reason = report.reason.or_else(|| reason.clone());
+                let told = report.reason.as_deref().map(brief);
+                self.xdp_reason = told.or_else(|| reason.clone());
                 self.in_force = Some(InForce {
                     config: guard.config.clone(),
                     attached: (!refused).then_some((*index, guard.ingress)),
+                    steering: guard.steering.clone(),
                 });
                 let reason = self.xdp_reason.as_deref().unwrap_or("no reason was given");
                 refused.then(|| Failure {
@@ -64,13 +67,14 @@ impl Memory {
                 })
             }
             Action::ConfigureGuard { config, .. } => {
-                let attached = self
-                    .in_force
-                    .as_ref()
-                    .and_then(|in_force| in_force.attached);
-                self.in_force = Some(InForce {
-                    config: config.clone(),
-                    attached,
+                let config = config.clone();
+                self.in_force = Some(match self.in_force.take() {
+                    Some(before) => InForce { config, ..before },
+                    None => InForce {
+                        config,
+                        attached: None,
+                        steering: Vec::new(),
+                    },
                 });
                 None
             }

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     bpf::{Guard, GuardConfig, Hook, WantedIngress},
     netlink::{Channels, Device, Driver, Release},
-    plan::InForce,
+    plan::{InForce, steering::Targets},
 };
 
 struct Case {
@@ -37,7 +37,9 @@ fn provide() -> Wish {
         guard: Guard {
             ingress: WantedIngress::XdpAuto,
             config: config(),
+            steering: Vec::new(),
         },
+        steering: Vec::new(),
     })
 }
 
@@ -83,6 +85,7 @@ fn check(case: &Case, expected: &Expect) {
     let in_force = InForce {
         config: config(),
         attached: Some((3, WantedIngress::XdpAuto)),
+        steering: Vec::new(),
     };
     let status = status(&Situation {
         wish: &case.wish,
@@ -92,6 +95,7 @@ fn check(case: &Case, expected: &Expect) {
             found_mtu: None,
             found_channels: None,
             in_force: Some(&in_force),
+            targets: &Targets::default(),
         },
         unfinished: case.unfinished,
         failure: case.failure.as_ref(),

@@ -30,6 +30,7 @@ impl AgentNode {
         let guard = Guard {
             ingress: WantedIngress::XdpNative,
             config,
+            steering: Vec::new(),
         };
         let path = format!("/sys/class/net/{}/ifindex", eni.name());
         self.foreign(move |bpf| {

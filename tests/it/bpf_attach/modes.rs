@@ -6,7 +6,7 @@ use eniway_agent::{
     desired::{Desired, Wish},
     netlink::{self, Device, Release, XdpFeatures},
     observe::{self, Accept, Interface, Presence},
-    plan::{Action, Observed, plan},
+    plan::{Action, Observed, plan, steering::Targets},
     sysfs::Sysfs,
 };
 use eniway_api::{ChannelPolicy, EniId, MacAddress, MtuPolicy};
@@ -56,7 +56,9 @@ impl Old {
         let presence = Presence::Present(self.interface().await);
         let attached = self.kernel.attached().await.unwrap();
         let found = self.kernel.found(Setting::Mtu).await.unwrap();
+        let targets = Targets::default();
         let observed = Observed {
+            targets: &targets,
             presence: &presence,
             attached: attached.first(),
             found_mtu: found.get(ENI).copied(),
@@ -78,6 +80,7 @@ impl Old {
 
 fn native(mtu_policy: MtuPolicy) -> Wish {
     Wish::Provide(Desired {
+        steering: Vec::new(),
         eni: EniId::from(ENI),
         mac: MAC,
         mtu: None,

@@ -38,6 +38,7 @@ const PACKAGES: &[Package] = &[
     package("libc6-dev", File("/usr/include/stdlib.h"), Need::Rust),
     package("musl-tools", Program("musl-gcc"), Need::Musl),
     package("iproute2", Program("ip"), Need::Kernel),
+    package("ethtool", Program("ethtool"), Need::Kernel),
     package("util-linux", Program("unshare"), Need::Kernel),
     package("containerd", Program("containerd"), Need::Lab),
     package("runc", Program("runc"), Need::Lab),

@@ -13,6 +13,7 @@ pub(super) struct Kernel {
     pub(super) found_mtu: Option<u32>,
     pub(super) found_channels: Option<u32>,
     pub(super) in_force: Option<InForce>,
+    pub(super) targets: Targets,
 }
 
 impl Kernel {
@@ -23,6 +24,7 @@ impl Kernel {
             found_mtu: None,
             found_channels: None,
             in_force: None,
+            targets: Targets::default(),
         }
     }
 
@@ -91,6 +93,7 @@ impl Kernel {
                 found_mtu: self.found_mtu,
                 found_channels: self.found_channels,
                 in_force: self.in_force.as_ref(),
+                targets: &self.targets,
             },
         )
     }
@@ -159,16 +162,20 @@ impl Kernel {
                 self.in_force = Some(InForce {
                     config: guard.config.clone(),
                     attached: Some((*index, guard.ingress)),
+                    steering: guard.steering.clone(),
                 });
             }
             (Action::ConfigureGuard { config, .. }, _) => {
                 assert!(self.attached.is_some(), "there is a guard to configure");
-                let attached = self
-                    .in_force
-                    .as_ref()
-                    .and_then(|in_force| in_force.attached);
                 let config = config.clone();
-                self.in_force = Some(InForce { config, attached });
+                self.in_force = Some(match self.in_force.take() {
+                    Some(before) => InForce { config, ..before },
+                    None => InForce {
+                        config,
+                        attached: None,
+                        steering: Vec::new(),
+                    },
+                });
             }
             (Action::DetachGuard { .. }, _) => {
                 self.attached = None;

@@ -1,0 +1,304 @@
+//! Steering rules on real interfaces, between real stacks.
+
+use std::{
+    net::{Ipv4Addr, UdpSocket},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use eniway_agent::bpf::{
+    Bpf, Direction, Guard, IngressMode, Mode, Outcome, Reason, WantedIngress,
+    steering::{Action, Rule},
+};
+use nix::net::if_::if_nametoindex;
+
+use crate::bpf_world::{ENI, OWN, World, guard, in_world, ip};
+
+/// Where a redirected packet goes.
+const FAR: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 20);
+/// The node's address there.
+const OUT: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 10);
+const OTHER_ENI: &str = "eni-0000000000000002";
+const PORT: u16 = 7000;
+
+fn any(action: Action) -> Rule {
+    Rule {
+        source: None,
+        destination: None,
+        protocol: None,
+        source_ports: Vec::new(),
+        destination_ports: Vec::new(),
+        action,
+    }
+}
+
+fn with(rules: Vec<Rule>, source_dest_check: bool) -> Guard {
+    let mut guard = guard(WantedIngress::XdpNative, Mode::Enforce);
+    guard.config.source_dest_check = source_dest_check;
+    Guard {
+        steering: rules,
+        ..guard
+    }
+}
+
+fn open(world: &World) -> Bpf {
+    Bpf::open(&world.bpffs.join("eniway")).unwrap()
+}
+
+/// Without it a veth carries sums that nobody has computed, and what is made of a bare frame is believed to
+/// be broken. A wire has them.
+fn like_a_wire(world: &World) {
+    world.on_host(|| ethtool("vpc0", "tx off"));
+}
+
+fn ethtool(interface: &str, features: &str) {
+    let set = Command::new("ethtool")
+        .args(["-K", interface])
+        .args(features.split(' '))
+        .output();
+    let set = set.expect("ethtool is installed");
+    assert!(
+        set.status.success(),
+        "{}",
+        String::from_utf8_lossy(&set.stderr)
+    );
+}
+
+/// Attached as was wanted.
+fn attach(bpf: &mut Bpf, world: &World, guard: &Guard) {
+    let report = bpf.attach(ENI, world.ifindex(), guard).unwrap();
+    assert_eq!(report.mode, IngressMode::XdpNative, "{report:?}");
+}
+
+fn hits(bpf: &Bpf) -> Vec<u64> {
+    let rules = bpf.steered(ENI).unwrap().into_iter();
+    rules.map(|rule| rule.counter.packets).collect()
+}
+
+#[test]
+fn rules_drop_and_pass_and_are_replaced_under_way() {
+    in_world(1500, |world| {
+        let mut bpf = open(world);
+        let drop = Rule {
+            source: Some("10.0.1.20/32".parse().unwrap()),
+            protocol: Some(17),
+            destination_ports: vec![PORT..=PORT],
+            ..any(Action::Drop)
+        };
+        attach(&mut bpf, world, &with(vec![drop.clone()], true));
+        world.send_to(OWN, "dropped");
+        // A set of rules is replaced as a whole: first the packet passes by another rule, then by none.
+        attach(&mut bpf, world, &with(vec![any(Action::Pass), drop], true));
+        assert_eq!(world.arriving(), ["own"], "the first one is gone");
+        assert_eq!(
+            hits(&bpf),
+            [1, 0],
+            "strangers break the check and are not steered"
+        );
+        attach(&mut bpf, world, &with(Vec::new(), true));
+        assert_eq!(world.arriving(), ["own"]);
+        assert_eq!(bpf.steered(ENI).unwrap(), []);
+        let dropped = |count: &&eniway_agent::bpf::Count| count.reason == Reason::Steering;
+        let counts = bpf.counters(ENI).unwrap();
+        let dropped = counts.iter().find(dropped).expect("it was counted");
+        assert_eq!((dropped.packets, dropped.outcome), (1, Outcome::Dropped));
+    });
+}
+
+#[test]
+fn another_cpu_takes_what_the_rule_gives_it() {
+    in_world(1500, |world| {
+        like_a_wire(world);
+        let mut bpf = open(world);
+        attach(
+            &mut bpf,
+            world,
+            &with(vec![any(Action::Cpu(vec![0]))], true),
+        );
+        assert_eq!(world.arriving(), ["own"]);
+        assert_eq!(hits(&bpf), [1]);
+    });
+}
+
+#[test]
+fn without_a_socket_the_stack_has_the_packet() {
+    in_world(1500, |world| {
+        let mut bpf = open(world);
+        let socket = any(Action::Socket([0].into()));
+        attach(&mut bpf, world, &with(vec![socket], true));
+        assert_eq!(world.arriving(), ["own"]);
+        assert_eq!(hits(&bpf), [1]);
+    });
+}
+
+/// A network behind another interface of the node.
+struct Far {
+    socket: UdpSocket,
+    _namespace: Namespace,
+}
+
+/// It ends with this.
+struct Namespace(std::process::Child);
+
+impl Far {
+    /// `napi`: its end of the veth takes packets from XDP.
+    fn new(napi: bool) -> Self {
+        let child = Command::new("unshare")
+            .args(["--net", "sleep", "600"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let namespace = Namespace(child);
+        let process = namespace.0.id();
+        let here = std::fs::read_link("/proc/thread-self/ns/net").unwrap();
+        while std::fs::read_link(format!("/proc/{process}/ns/net")).is_ok_and(|there| there == here)
+        {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        ip(&format!(
+            "link add out0 address 02:00:00:00:02:0a type veth peer name far0 \
+             address 02:00:00:00:02:14 netns {process}"
+        ));
+        ip(&format!("addr add {OUT}/24 dev out0"));
+        ip("link set out0 up");
+        std::fs::write("/proc/sys/net/ipv4/conf/all/forwarding", "1").unwrap();
+        let file = std::fs::File::open(format!("/proc/{process}/ns/net")).unwrap();
+        let socket = std::thread::spawn(move || {
+            nix::sched::setns(file, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+            ip(&format!("addr add {FAR}/24 dev far0"));
+            ip("link set far0 up");
+            ip(&format!(
+                "neigh add {OUT} lladdr 02:00:00:00:02:0a dev far0"
+            ));
+            if napi {
+                ethtool("far0", "gro on");
+            }
+            let socket = UdpSocket::bind((FAR, PORT)).unwrap();
+            socket
+                .set_read_timeout(Some(Duration::from_secs(2)))
+                .unwrap();
+            socket
+        });
+        Self {
+            socket: socket.join().unwrap(),
+            _namespace: namespace,
+        }
+    }
+
+    fn hear(&self) -> Option<String> {
+        let mut buffer = [0; 64];
+        let (length, _) = self.socket.recv_from(&mut buffer).ok()?;
+        Some(String::from_utf8_lossy(&buffer[..length]).into_owned())
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+/// Packets that the stack has forwarded.
+fn forwarded() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/net/snmp").unwrap();
+    let mut lines = text.lines().filter(|line| line.starts_with("Ip:"));
+    let names = lines.next().unwrap().split_whitespace();
+    let values = lines.next().unwrap().split_whitespace();
+    let mut both = names.zip(values);
+    both.find(|(name, _)| *name == "ForwDatagrams")
+        .unwrap()
+        .1
+        .parse()
+        .unwrap()
+}
+
+fn to_far(world: &World, text: &str) {
+    world.on_host(|| ip(&format!("route replace {FAR} via {OWN}")));
+    world.host.send_to(text.as_bytes(), (FAR, PORT)).unwrap();
+}
+
+#[test]
+fn a_packet_is_redirected_by_the_routing_table_without_the_stack() {
+    in_world(1500, |world| {
+        like_a_wire(world);
+        let far = Far::new(true);
+        let mut bpf = open(world);
+        let out = if_nametoindex("out0").unwrap();
+        let redirect = Rule {
+            destination: Some("10.0.2.0/24".parse().unwrap()),
+            ..any(Action::Redirect(out))
+        };
+        attach(&mut bpf, world, &with(vec![redirect.clone()], false));
+        // Nobody knows the neighbour yet: the stack asks, and forwards.
+        to_far(world, "first");
+        assert_eq!(far.hear().as_deref(), Some("first"));
+        let before = forwarded();
+        assert_eq!(before, 1);
+        for number in 0..100 {
+            to_far(world, &format!("{number}"));
+            assert_eq!(far.hear(), Some(number.to_string()));
+        }
+        assert_eq!(forwarded(), before, "the stack has seen none");
+        assert_eq!(hits(&bpf), [101]);
+
+        // A packet at the end of its life is the stack's, which tells its sender.
+        world.host.set_ttl(1).unwrap();
+        to_far(world, "old");
+        assert_eq!(far.hear(), None);
+        world.host.set_ttl(2).unwrap();
+        let _unreachable = world.host.take_error();
+        to_far(world, "just so");
+        assert_eq!(far.hear().as_deref(), Some("just so"));
+        assert_eq!(forwarded(), before);
+
+        // Out of another interface than the routing table says: the stack decides.
+        let lo = if_nametoindex("lo").unwrap();
+        let elsewhere = Rule {
+            action: Action::Redirect(lo),
+            ..redirect
+        };
+        attach(&mut bpf, world, &with(vec![elsewhere], false));
+        to_far(world, "routed");
+        assert_eq!(far.hear().as_deref(), Some("routed"));
+        assert_eq!(forwarded(), before + 1);
+    });
+}
+
+#[test]
+fn what_is_redirected_out_of_an_eni_is_checked_there() {
+    in_world(1500, |world| {
+        like_a_wire(world);
+        let far = Far::new(true);
+        let mut bpf = open(world);
+        let out = if_nametoindex("out0").unwrap();
+        let mut other = guard(WantedIngress::XdpNative, Mode::Enforce);
+        other.config.mac = [0x02, 0, 0, 0, 0x02, 0x0a];
+        other.config.addresses = vec!["10.0.2.10/32".parse().unwrap()];
+        other.config.subnets = vec!["10.0.2.0/24".parse().unwrap()];
+        bpf.attach(OTHER_ENI, out, &other).unwrap();
+        ip(&format!(
+            "neigh replace {FAR} lladdr 02:00:00:00:02:14 dev out0"
+        ));
+        attach(
+            &mut bpf,
+            world,
+            &with(vec![any(Action::Redirect(out))], false),
+        );
+        to_far(world, "from a stranger");
+        assert_eq!(far.hear(), None, "the address is not that ENI's");
+        let counts = bpf.counters(OTHER_ENI).unwrap();
+        let dropped = counts.iter().find(|count| {
+            count.direction == Direction::Egress && count.reason == Reason::SourceMismatch
+        });
+        assert_eq!(dropped.expect("it was counted").packets, 1);
+        // Settings are changed in the maps, which its programs share.
+        other.config.source_dest_check = false;
+        bpf.configure(OTHER_ENI, &other.config).unwrap();
+        to_far(world, "from a stranger");
+        assert_eq!(far.hear().as_deref(), Some("from a stranger"));
+        assert_eq!(forwarded(), 0);
+    });
+}
