@@ -69,7 +69,7 @@ impl Controller {
             Interfaces::OfCluster(self.cluster.uid.clone()),
             Instances::Of(vpc.clone()),
         );
-        // One after the other, and pages as they come: a fleet takes memory.
+        // Pages as they come: a fleet takes memory.
         let seen = Mutex::new(BTreeSet::new());
         let take = |page: Vec<Eni>| {
             let ids = page.iter().map(|eni| eni.id.clone());
@@ -78,9 +78,12 @@ impl Controller {
             drop(seen);
             self.snapshot_mut().read_enis(page, begun);
         };
-        self.ec2.interfaces_by_page(&of_cluster, &take).await?;
-        take(self.selected().await?);
-        let instances = self.ec2.instances(&of_vpc).await?;
+        let ((), instances, selected) = tokio::try_join!(
+            self.ec2.interfaces_by_page(&of_cluster, &take),
+            self.ec2.instances(&of_vpc),
+            self.selected()
+        )?;
+        take(selected);
         let catalog = self.snapshot().catalog;
         if catalog.is_none() {
             self.read_catalog(&vpc, true, true).await?;

@@ -74,9 +74,9 @@ fn hash(packet: &impl Bytes) -> u32 {
     if let Some(header) = packet::ipv4(packet) {
         sum = u32::from_be_bytes(header.source) ^ u32::from_be_bytes(header.destination);
     } else if let Some(header) = packet::ipv6(packet) {
-        let [a, b, c, d] = words(header.source);
-        let [e, f, g, h] = words(header.destination);
-        sum = a ^ b ^ c ^ d ^ e ^ f ^ g ^ h;
+        let ([a, b], [c, d]) = (halves(header.source), halves(header.destination));
+        let both = a ^ b ^ c ^ d;
+        sum = (both >> 32) as u32 ^ (both & 0xffff_ffff) as u32;
     }
     sum.wrapping_mul(GOLDEN) >> 8
 }
@@ -98,8 +98,7 @@ fn redirect(context: &XdpContext, packet: &impl Bytes, interface: u32) -> u32 {
                 return xdp_action::XDP_PASS;
             }
             let mut question = MaybeUninit::uninit();
-            let asked = cleared(&mut question);
-            about4(asked, &header);
+            let asked = written(&mut question, about4(context, &header));
             match ask(context, asked, interface) {
                 xdp_action::XDP_REDIRECT => {}
                 other => return other,
@@ -116,8 +115,7 @@ fn redirect(context: &XdpContext, packet: &impl Bytes, interface: u32) -> u32 {
                 return xdp_action::XDP_PASS;
             }
             let mut question = MaybeUninit::uninit();
-            let asked = cleared(&mut question);
-            about6(asked, &header);
+            let asked = written(&mut question, about6(context, &header));
             match ask(context, asked, interface) {
                 xdp_action::XDP_REDIRECT => {}
                 other => return other,
@@ -140,63 +138,89 @@ const QUESTION: i32 = 64;
 #[repr(C, align(8))]
 struct Question(bpf_fib_lookup);
 
-/// Zeroes it. Word by word and volatile: `memset` would be a function, which computes offsets, and the
-/// verifier takes none from those without CAP_PERFMON.
+/// Writes it, whole words at once: `memset` would be a function, which computes offsets, and into a word that was
+/// written as a whole nothing smaller may be written later. The verifier allows neither to those without
+/// CAP_PERFMON.
 #[inline(always)]
-fn cleared(question: &mut MaybeUninit<Question>) -> &mut bpf_fib_lookup {
+fn written(question: &mut MaybeUninit<Question>, words: [u64; 6]) -> &mut bpf_fib_lookup {
     const { assert!(size_of::<Question>() == QUESTION as usize) };
-    let words: *mut u64 = question.as_mut_ptr().cast();
-    macro_rules! clear {
-        ($($word:literal)*) => { $(
+    let place: *mut u64 = question.as_mut_ptr().cast();
+    let [a, b, c, d, e, f] = words;
+    macro_rules! write {
+        ($($at:literal $word:expr,)*) => { $(
             // SAFETY: inside the eight words.
-            let word = unsafe { words.add($word) };
+            let word = unsafe { place.add($at) };
             // SAFETY: as above, and aligned.
-            unsafe { write_volatile(word, 0) };
+            unsafe { write_volatile(word, $word) };
         )* };
     }
-    clear!(0 1 2 3 4 5 6 7);
-    // SAFETY: every byte is written, and zeroes are numbers.
+    write!(0 a, 1 b, 2 c, 3 d, 4 e, 5 f, 6 0, 7 0,);
+    // SAFETY: every byte is written, and any are numbers.
     let question = unsafe { question.assume_init_mut() };
     &mut question.0
 }
 
+/// The first two words: whose packet it is, how long, where it came in, and its class.
 #[inline(always)]
-fn about4(asked: &mut bpf_fib_lookup, header: &Ipv4) {
-    asked.family = AF_INET;
-    asked.l4_protocol = header.protocol;
-    asked.__bindgen_anon_1.tot_len = header.total_length();
-    asked.__bindgen_anon_2.tos = header.service();
-    asked.__bindgen_anon_3.ipv4_src = u32::from_ne_bytes(header.source);
-    asked.__bindgen_anon_4.ipv4_dst = u32::from_ne_bytes(header.destination);
-}
-
-/// An address in words, as they lie in memory.
-#[inline(always)]
-const fn words(address: [u8; 16]) -> [u32; 4] {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = address;
+fn head(context: &XdpContext, family: u8, protocol: u8, length: u16, class: [u8; 4]) -> [u64; 2] {
+    // SAFETY: the context the kernel gave us.
+    let ingress = unsafe { (*context.ctx).ingress_ifindex };
+    let ([a, b], [c, d, e, f], [g, h, i, j]) = (length.to_ne_bytes(), ingress.to_ne_bytes(), class);
     [
-        u32::from_ne_bytes([a, b, c, d]),
-        u32::from_ne_bytes([e, f, g, h]),
-        u32::from_ne_bytes([i, j, k, l]),
-        u32::from_ne_bytes([m, n, o, p]),
+        u64::from_ne_bytes([family, protocol, 0, 0, 0, 0, a, b]),
+        u64::from_ne_bytes([c, d, e, f, g, h, i, j]),
     ]
 }
 
 #[inline(always)]
-fn about6(asked: &mut bpf_fib_lookup, header: &Ipv6) {
-    asked.family = AF_INET6;
-    asked.l4_protocol = header.next_header;
-    asked.__bindgen_anon_1.tot_len = header.total_length();
-    asked.__bindgen_anon_2.flowinfo = header.flow();
-    asked.__bindgen_anon_3.ipv6_src = words(header.source);
-    asked.__bindgen_anon_4.ipv6_dst = words(header.destination);
+fn about4(context: &XdpContext, header: &Ipv4) -> [u64; 6] {
+    let class = [header.service(), 0, 0, 0];
+    let [a, b] = head(
+        context,
+        AF_INET,
+        header.protocol,
+        header.total_length(),
+        class,
+    );
+    let address = |[a, b, c, d]: [u8; 4]| u64::from_ne_bytes([a, b, c, d, 0, 0, 0, 0]);
+    [
+        a,
+        b,
+        address(header.source),
+        0,
+        address(header.destination),
+        0,
+    ]
+}
+
+#[inline(always)]
+fn about6(context: &XdpContext, header: &Ipv6) -> [u64; 6] {
+    let class = header.flow().to_ne_bytes();
+    let [a, b] = head(
+        context,
+        AF_INET6,
+        header.next_header,
+        header.total_length(),
+        class,
+    );
+    let [c, d] = halves(header.source);
+    let [e, f] = halves(header.destination);
+    [a, b, c, d, e, f]
+}
+
+/// An address in two words, as they lie in memory.
+#[inline(always)]
+const fn halves(address: [u8; 16]) -> [u64; 2] {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = address;
+    [
+        u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
+        u64::from_ne_bytes([i, j, k, l, m, n, o, p]),
+    ]
 }
 
 /// XDP_REDIRECT: the answer says how. Anything else is what becomes of the packet.
 #[inline(always)]
 fn ask(context: &XdpContext, asked: &mut bpf_fib_lookup, interface: u32) -> u32 {
-    // SAFETY: the context the kernel gave us.
-    asked.ifindex = unsafe { (*context.ctx).ingress_ifindex };
     // SAFETY: both live as long as the call, and the size is theirs.
     let answer = unsafe { fib_lookup(context.ctx.cast(), asked, QUESTION, 0) };
     // An error is negative, and so larger than any answer.

@@ -37,8 +37,7 @@ pub fn ingress_xdp<const FRAGS: bool>(context: &XdpContext) -> u32 {
     let packet = Xdp::new::<FRAGS>(context);
     match ingress(&packet) {
         Some((verdict, _)) if verdict.is_drop() => xdp_action::XDP_DROP,
-        Some((_, Some(action))) => forward::forward(context, &packet, action),
-        Some((_, None)) => xdp_action::XDP_PASS,
+        Some((_, action)) => forward::forward(context, &packet, &action),
         None => xdp_action::XDP_ABORTED,
     }
 }
@@ -80,17 +79,14 @@ fn egress(packet: &impl Head) -> Option<Verdict> {
 
 /// What is addressed to the ENI is steered, and nothing else. `None` as in [`egress`].
 #[inline(always)]
-fn ingress(packet: &impl Head) -> Option<(Verdict, Option<&'static Action>)> {
+fn ingress(packet: &impl Head) -> Option<(Verdict, Action)> {
     let config: &Config = CONFIG.get(0)?;
     let mut verdict = guard::ingress(packet, &Tries, config);
-    let mut action = None;
+    let mut action = NO_RULE;
     if verdict.reason == Reason::Passed {
         action = steer(packet);
     }
-    if let Some(&Action {
-        kind: kind::DROP, ..
-    }) = action
-    {
+    if action.kind == kind::DROP {
         verdict = Verdict {
             reason: Reason::Steering,
             outcome: Outcome::Dropped,
@@ -100,23 +96,53 @@ fn ingress(packet: &impl Head) -> Option<(Verdict, Option<&'static Action>)> {
     Some((verdict, action))
 }
 
-/// What the first rule says that the packet matches.
+const NO_RULE: Action = Action {
+    kind: 0,
+    value: 0,
+    count: 0,
+    reserved: 0,
+    queues: 0,
+};
+
+/// What the first rule says that the packet matches, or [`NO_RULE`].
+///
+/// A copy, made here by volatile reads: of a pointer that may be null where it is used, kernels before 6.16 fear
+/// that it is followed in speculation, and refuse the program of those without CAP_PERFMON.
 #[inline(always)]
-fn steer(packet: &impl Bytes) -> Option<&'static Action> {
+fn steer(packet: &impl Bytes) -> Action {
     // SAFETY: a constant of this object; volatile, so that LLVM does not take the value that the agent
     // replaces for what it will be.
     let looks = unsafe { read_volatile(&raw const STEERING) };
     if looks == 0 {
-        return None;
+        return NO_RULE;
     }
-    let rule = steering::first_match(packet, &Maps, looks)?;
+    let Some(rule) = steering::first_match(packet, &Maps, looks) else {
+        return NO_RULE;
+    };
     if let Some(counter) = HITS.get_ptr_mut(rule) {
         // SAFETY: the slot of this CPU, as in `count`.
         let counter = unsafe { &mut *counter };
         counter.packets += 1;
         counter.bytes += packet.length() as u64;
     }
-    ACTIONS.get(rule)
+    let Some(action) = ACTIONS.get(rule) else {
+        return NO_RULE;
+    };
+    // SAFETY: an entry of the map, which nobody changes while programs use it.
+    let kind = unsafe { read_volatile(&raw const action.kind) };
+    // SAFETY: as above.
+    let value = unsafe { read_volatile(&raw const action.value) };
+    // SAFETY: as above.
+    let count = unsafe { read_volatile(&raw const action.count) };
+    // SAFETY: as above.
+    let queues = unsafe { read_volatile(&raw const action.queues) };
+    Action {
+        kind,
+        value,
+        count,
+        reserved: 0,
+        queues,
+    }
 }
 
 #[inline(always)]

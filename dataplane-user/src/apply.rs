@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     error,
+    os::fd::OwnedFd,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -158,6 +159,12 @@ impl Programs {
                 .collect()
         };
         self.with(count).await
+    }
+
+    /// The map of an ENI's AF_XDP sockets.
+    pub async fn sockets(&self, eni: &str) -> Result<OwnedFd, Error> {
+        let eni = eni.to_owned();
+        self.with(move |bpf| bpf.sockets(&eni)).await
     }
 
     /// Runs `work` on a thread of its own: the first native XDP program resets an ENA device, which

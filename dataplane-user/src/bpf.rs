@@ -38,6 +38,7 @@ pub mod trial;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    os::fd::OwnedFd,
     path::Path,
 };
 
@@ -296,6 +297,20 @@ impl Bpf {
     /// Gives the addresses and prefixes that are the ENI's own.
     pub fn addresses(&self, eni: &str) -> Result<Vec<ipnet::IpNet>, Error> {
         Maps::open(&self.pins, eni)?.addresses()
+    }
+
+    /// Gives the map of the ENI's AF_XDP sockets, by receive queue.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotGuarded`] if the ENI has none here.
+    pub fn sockets(&self, eni: &str) -> Result<OwnedFd, Error> {
+        if !self.pins.enis()?.contains(eni) {
+            return Err(Error::NotGuarded {
+                eni: eni.to_owned(),
+            });
+        }
+        Maps::sockets(&self.pins, eni)
     }
 
     /// Gives what each steering rule does, and what it has counted since it is in force.

@@ -96,6 +96,10 @@ pub struct Config {
     #[arg(long, default_value = "/sys/fs/bpf/eniway")]
     pub bpffs: PathBuf,
 
+    /// Where applications get the maps of AF_XDP sockets for steering rules of type Socket. Without it none does.
+    #[arg(long)]
+    pub socket: Option<PathBuf>,
+
     /// Where the kernel shows its devices; another place only for tests.
     #[arg(long, default_value = "/sys")]
     pub sysfs: PathBuf,

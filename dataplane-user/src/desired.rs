@@ -8,7 +8,7 @@ use eniway_api::{
 };
 use kube::{ResourceExt, core::DynamicObject};
 
-use crate::bpf::{Guard, GuardConfig, Mode, WantedIngress};
+use crate::bpf::{GuardConfig, Mode, WantedIngress};
 
 /// A record of this node.
 #[derive(Clone, Debug)]
@@ -58,8 +58,11 @@ pub struct Desired {
     /// What may be done to the MTU and the channels for native XDP.
     pub mtu_policy: MtuPolicy,
     pub channel_policy: ChannelPolicy,
-    /// Without steering rules, of which a plan takes those that can work.
-    pub guard: Guard,
+    /// Where packets that arrive should be checked.
+    pub ingress: WantedIngress,
+    /// What they are checked against.
+    pub config: GuardConfig,
+    /// What becomes of those that pass, where it can work.
     pub steering: Vec<SteeringRule>,
 }
 
@@ -205,16 +208,13 @@ pub fn wish(record: &NodeEniAttachment) -> Wish {
         channel_policy: data_path
             .and_then(|path| path.channel_policy)
             .unwrap_or_default(),
-        guard: Guard {
-            ingress: ingress(data_path),
-            config: GuardConfig {
-                mac: mac.0,
-                mode: mode(data_path),
-                source_dest_check: record.spec.source_dest_check,
-                addresses: ec2.addresses.iter().chain(&ec2.prefixes).copied().collect(),
-                subnets: ec2.subnet_cidrs.clone(),
-            },
-            steering: Vec::new(),
+        ingress: ingress(data_path),
+        config: GuardConfig {
+            mac: mac.0,
+            mode: mode(data_path),
+            source_dest_check: record.spec.source_dest_check,
+            addresses: ec2.addresses.iter().chain(&ec2.prefixes).copied().collect(),
+            subnets: ec2.subnet_cidrs.clone(),
         },
         steering: data_path.map_or_else(Vec::new, |path| path.steering.clone()),
     })

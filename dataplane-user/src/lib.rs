@@ -7,6 +7,7 @@
 
 pub mod config;
 pub mod run;
+pub mod sockets;
 pub mod telemetry;
 
 pub mod reconcile;

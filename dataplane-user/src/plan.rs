@@ -112,6 +112,22 @@ pub struct InForce {
     pub steering: Vec<bpf::steering::Rule>,
 }
 
+impl InForce {
+    /// With other settings; programs and rules are as before.
+    #[must_use]
+    pub fn configured(before: Option<Self>, config: GuardConfig) -> Self {
+        let (attached, steering) = match before {
+            Some(before) => (before.attached, before.steering),
+            None => (None, Vec::new()),
+        };
+        Self {
+            config,
+            attached,
+            steering,
+        }
+    }
+}
+
 /// What to do next.
 #[must_use]
 pub fn plan(wish: &Wish, observed: &Observed<'_>) -> Vec<Action> {
@@ -157,7 +173,7 @@ pub fn is_guarded(interface: &Interface, observed: &Observed<'_>) -> bool {
 #[must_use]
 pub fn decide(desired: &Desired, interface: &Interface, observed: &Observed<'_>) -> Preflight {
     let policy = Policy {
-        ingress: desired.guard.ingress,
+        ingress: desired.ingress,
         mtu: desired.mtu_policy,
         channels: desired.channel_policy,
     };
@@ -183,7 +199,7 @@ pub fn steer(
 ) -> Steering {
     let place = Place {
         ingress,
-        mode: desired.guard.config.mode,
+        mode: desired.config.mode,
         channels: interface.device.channels,
         targets: observed.targets,
     };
@@ -201,7 +217,7 @@ fn wanted_mtu(desired: &Desired, interface: &Interface, observed: &Observed<'_>)
 /// the guard is there.
 fn provide(desired: &Desired, interface: &Interface, observed: &Observed<'_>) -> Vec<Action> {
     let decision = decide(desired, interface, observed);
-    let ingress = decision.ingress(desired.guard.ingress);
+    let ingress = decision.ingress(desired.ingress);
     let (index, name) = (interface.index, &interface.name);
     let mut changes: Vec<Action> = mtu(&decision, desired, interface, observed)
         .into_iter()
@@ -222,7 +238,7 @@ fn provide(desired: &Desired, interface: &Interface, observed: &Observed<'_>) ->
             name: name.clone(),
             guard: Guard {
                 ingress,
-                config: desired.guard.config.clone(),
+                config: desired.config.clone(),
                 steering,
             },
             reason: decision.reason(),
@@ -236,7 +252,7 @@ fn provide(desired: &Desired, interface: &Interface, observed: &Observed<'_>) ->
         changes.append(&mut actions);
         actions = changes;
     }
-    if !interface.up && (guarded || desired.guard.config.mode != Mode::Enforce) {
+    if !interface.up && (guarded || desired.config.mode != Mode::Enforce) {
         let name = name.clone();
         actions.push(Action::SetUp { index, name });
     }
@@ -296,7 +312,7 @@ fn channels(
 }
 
 fn configure(desired: &Desired, observed: &Observed<'_>) -> Vec<Action> {
-    let config = &desired.guard.config;
+    let config = &desired.config;
     match observed.in_force {
         Some(in_force) if in_force.config == *config => Vec::new(),
         _ => vec![Action::ConfigureGuard {

@@ -17,6 +17,7 @@ use crate::{
     netlink,
     observe::Accept,
     reconcile::{self, Agent},
+    sockets,
     sysfs::Sysfs,
     telemetry::{self, Metrics},
 };
@@ -34,6 +35,8 @@ pub enum Error {
     Reconcile(#[from] reconcile::Error),
     #[error(transparent)]
     Telemetry(#[from] telemetry::Error),
+    #[error(transparent)]
+    Sockets(#[from] sockets::Error),
     #[error("listen for SIGTERM and SIGINT")]
     Signals(#[source] std::io::Error),
 }
@@ -75,6 +78,7 @@ pub async fn run_until(config: Config, shutdown: CancellationToken) -> Result<()
         programs.clone(),
         shutdown.clone(),
     );
+    let handed_out = sockets(&config, programs.clone(), shutdown.clone());
     let heart = heartbeat(&kubernetes, &shutdown);
     let work = work(&config, &kubernetes, programs, metrics, &shutdown);
     let served = async { served.await.map_err(Error::from) };
@@ -82,7 +86,18 @@ pub async fn run_until(config: Config, shutdown: CancellationToken) -> Result<()
         heart.await;
         Ok(())
     };
-    tokio::try_join!(served, heart, work).map(|_| ())
+    tokio::try_join!(served, handed_out, heart, work).map(|_| ())
+}
+
+async fn sockets(
+    config: &Config,
+    programs: Programs,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    match &config.socket {
+        Some(path) => Ok(sockets::serve(path, programs, shutdown).await?),
+        None => Ok(()),
+    }
 }
 
 async fn work(

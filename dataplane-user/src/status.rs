@@ -190,7 +190,7 @@ fn unsteered(
     interface: &Interface,
 ) -> Option<Failure> {
     let observed = &situation.observed;
-    let mut ingress = decide(desired, interface, observed).ingress(desired.guard.ingress);
+    let mut ingress = decide(desired, interface, observed).ingress(desired.ingress);
     let hook = observed.attached.and_then(|attached| attached.ingress);
     if hook.is_some_and(|hook| hook.mode == IngressMode::Tc) {
         ingress = WantedIngress::Tc;

@@ -1,6 +1,8 @@
 //! The agent on a node: records, links and packets are real. Needs root (the lab).
 
+mod af_xdp;
 mod dhcp;
+mod sockets;
 mod steering;
 mod trouble;
 

@@ -210,6 +210,18 @@ fn rules(dice: &mut fastrand::Rng, count: usize) -> Vec<Rule> {
     (0..count).map(rule).collect()
 }
 
+/// A rule for all packets.
+pub(crate) fn any(action: Action) -> Rule {
+    Rule {
+        source: None,
+        destination: None,
+        protocol: None,
+        source_ports: Vec::new(),
+        destination_ports: Vec::new(),
+        action,
+    }
+}
+
 /// Rules of every kind, that look at everything.
 pub(crate) fn all_kinds() -> Vec<Rule> {
     let kinds = [
@@ -287,14 +299,7 @@ fn host_kernel_and_model_find_the_same_rule() {
 
 #[test]
 fn without_check_there_is_no_steering() {
-    let drop = Rule {
-        source: None,
-        destination: None,
-        protocol: None,
-        source_ports: Vec::new(),
-        destination_ports: Vec::new(),
-        action: Action::Drop,
-    };
+    let drop = any(Action::Drop);
     let frame = &fixtures::all()[0].frame;
     for (mode, dropped) in [
         (Mode::Enforce, true),
@@ -314,17 +319,9 @@ fn without_check_there_is_no_steering() {
 
 #[test]
 fn cpus_and_sockets_that_are_not_there_leave_the_packet_to_the_stack() {
-    let rule = |action| Rule {
-        source: None,
-        destination: None,
-        protocol: None,
-        source_ports: Vec::new(),
-        destination_ports: Vec::new(),
-        action,
-    };
     let frame = &fixtures::all()[0].frame;
     for action in [Action::Socket(BTreeSet::from([0, 63])), Action::Redirect(1)] {
-        let rules = [rule(action)];
+        let rules = [any(action)];
         let mut trial = Trial::steering(true, &guard::config(Mode::Enforce, true), &rules).unwrap();
         let (is_drop, _) = trial.judge(Program::IngressXdp, frame, 1).unwrap();
         assert!(!is_drop);

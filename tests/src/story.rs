@@ -13,6 +13,7 @@ mod port;
 mod records;
 mod screen;
 mod set_up;
+mod steering;
 mod traffic;
 mod trouble;
 
@@ -61,6 +62,7 @@ const CHAPTERS: &[(&str, Telling)] = &[
         "Enforcement is switched to Audit and back, live",
         traffic::audit,
     ),
+    ("A steering rule drops, and is taken back", steering::rules),
     ("An agent is killed under traffic", trouble::agent_killed),
     ("An instance is terminated", trouble::instance_terminated),
     (
@@ -92,7 +94,7 @@ pub fn tell(
     };
     let mut killer = options.kill_agents.map(|seed| Killer::new(seed, screen));
     for (title, telling) in CHAPTERS {
-        if let (Some(hold), true) = (hold, *title == CHAPTERS[5].0) {
+        if let (Some(hold), true) = (hold, *title == CHAPTERS[6].0) {
             hold(&lab);
         }
         let begin = Instant::now();

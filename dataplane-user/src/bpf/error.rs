@@ -66,6 +66,12 @@ pub enum Error {
         /// Where.
         object: &'static str,
     },
+    /// An ENI that is not on this node, or not yet.
+    #[error("find {eni}: no ENI of that ID is guarded on this node")]
+    NotGuarded {
+        /// Its ID.
+        eni: String,
+    },
     /// What a steering rule needs cannot be put into its map.
     #[error("let steering rules use {what}")]
     Steering {

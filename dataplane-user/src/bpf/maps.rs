@@ -1,9 +1,15 @@
 //! The pinned maps of one ENI: fills settings and addresses, reads counters.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::BTreeSet,
+    net::IpAddr,
+    os::fd::{AsFd as _, OwnedFd},
+};
 
 use aya::maps::{Array, LpmTrie, Map, MapData, MapError, PerCpuArray, lpm_trie::Key};
-use eniway_abi::{AddressValue, CONFIG, COUNTERS, COUNTS, Config, Counter, LOCAL4, LOCAL6};
+use eniway_abi::{
+    AddressValue, CONFIG, COUNTERS, COUNTS, Config, Counter, LOCAL4, LOCAL6, SOCKETS,
+};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::{Error, addresses::Settings, error::errno, object::Object, pins::Pins};
@@ -29,6 +35,14 @@ impl Maps {
                 .and_then(Map::from_map_data)
                 .map_err(failed(eni, "open", map))
         })
+    }
+
+    /// The map of sockets, for whoever may have it.
+    pub(super) fn sockets(pins: &Pins, eni: &str) -> Result<OwnedFd, Error> {
+        let map = MapData::from_pin(pins.maps(eni).join(SOCKETS));
+        let map = map.map_err(failed(eni, "open", SOCKETS))?;
+        let fd = map.fd().as_fd().try_clone_to_owned();
+        fd.map_err(|source| failed(eni, "share", SOCKETS)(source.into()))
     }
 
     /// Those of an object whose maps nobody else has.

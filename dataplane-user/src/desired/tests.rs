@@ -32,18 +32,18 @@ fn check(change: impl FnOnce(&mut NodeEniAttachment), expected: &Expect) {
     change(&mut record);
     let text = match wish(&record) {
         Wish::Wait => "wait".to_owned(),
-        Wish::Provide(Desired { mtu, guard, .. }) => {
-            let addresses: Vec<String> = guard
-                .config
-                .addresses
-                .iter()
-                .map(ToString::to_string)
-                .collect();
+        Wish::Provide(Desired {
+            mtu,
+            ingress,
+            config,
+            ..
+        }) => {
+            let addresses: Vec<String> = config.addresses.iter().map(ToString::to_string).collect();
             format!(
                 "{:?} {:?} check={} mtu={mtu:?} {}",
-                guard.ingress,
-                guard.config.mode,
-                guard.config.source_dest_check,
+                ingress,
+                config.mode,
+                config.source_dest_check,
                 addresses.join(" ")
             )
         }

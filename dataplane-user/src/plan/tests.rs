@@ -1,6 +1,7 @@
 mod laws;
 mod model;
 mod policies;
+mod steered;
 
 use eniway_api::{ChannelPolicy, MtuPolicy};
 use expect_test::{Expect, expect};
@@ -18,16 +19,13 @@ fn desired(ingress: WantedIngress, mode: Mode) -> Desired {
         mtu: None,
         mtu_policy: MtuPolicy::Fail,
         channel_policy: ChannelPolicy::Fail,
-        guard: Guard {
-            ingress,
-            config: GuardConfig {
-                mac: [2, 0, 0, 0, 0, 1],
-                mode,
-                source_dest_check: true,
-                addresses: Vec::new(),
-                subnets: Vec::new(),
-            },
-            steering: Vec::new(),
+        ingress,
+        config: GuardConfig {
+            mac: [2, 0, 0, 0, 0, 1],
+            mode,
+            source_dest_check: true,
+            addresses: Vec::new(),
+            subnets: Vec::new(),
         },
         steering: Vec::new(),
     }

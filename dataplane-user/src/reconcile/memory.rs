@@ -67,15 +67,8 @@ impl Memory {
                 })
             }
             Action::ConfigureGuard { config, .. } => {
-                let config = config.clone();
-                self.in_force = Some(match self.in_force.take() {
-                    Some(before) => InForce { config, ..before },
-                    None => InForce {
-                        config,
-                        attached: None,
-                        steering: Vec::new(),
-                    },
-                });
+                let before = self.in_force.take();
+                self.in_force = Some(InForce::configured(before, config.clone()));
                 None
             }
             Action::DetachGuard { .. } => {

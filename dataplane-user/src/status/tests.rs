@@ -2,7 +2,7 @@ use expect_test::{Expect, expect};
 
 use super::*;
 use crate::{
-    bpf::{Guard, GuardConfig, Hook, WantedIngress},
+    bpf::{GuardConfig, Hook, WantedIngress},
     netlink::{Channels, Device, Driver, Release},
     plan::{InForce, steering::Targets},
 };
@@ -34,11 +34,8 @@ fn provide() -> Wish {
         mtu: None,
         mtu_policy: Default::default(),
         channel_policy: Default::default(),
-        guard: Guard {
-            ingress: WantedIngress::XdpAuto,
-            config: config(),
-            steering: Vec::new(),
-        },
+        ingress: WantedIngress::XdpAuto,
+        config: config(),
         steering: Vec::new(),
     })
 }
@@ -268,7 +265,7 @@ fn ena(mtu: u32, wanted: WantedIngress) -> Case {
     let Wish::Provide(desired) = &mut case.wish else {
         unreachable!()
     };
-    desired.guard.ingress = wanted;
+    desired.ingress = wanted;
     let ingress = case.attached.as_mut().unwrap().ingress.as_mut();
     ingress.unwrap().mode = IngressMode::Tc;
     case

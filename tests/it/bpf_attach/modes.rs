@@ -86,7 +86,8 @@ fn native(mtu_policy: MtuPolicy) -> Wish {
         mtu: None,
         mtu_policy,
         channel_policy: ChannelPolicy::Fail,
-        guard: guard(WantedIngress::XdpNative, Mode::Enforce),
+        ingress: WantedIngress::XdpNative,
+        config: guard(WantedIngress::XdpNative, Mode::Enforce).config,
     })
 }
 

@@ -77,6 +77,24 @@ fn only_the_agent_sees_the_node() {
 }
 
 #[test]
+fn maps_of_sockets_are_handed_out_on_request_only() {
+    let socket = |arguments| {
+        let (_, pod) = pods(arguments).remove(0);
+        let text = pod.to_string();
+        (
+            text.contains("--socket=/run/eniway/agent.sock"),
+            text.matches("/run/eniway\"").count(),
+        )
+    };
+    assert_eq!(socket(DEFAULT), (false, 0));
+    assert_eq!(
+        socket(FULL),
+        (true, 2),
+        "where it is mounted from, and where"
+    );
+}
+
+#[test]
 fn the_agent_stays_away_from_nodes_that_are_not_ours() {
     let (_, agent) = pods(DEFAULT).remove(0);
     let terms =

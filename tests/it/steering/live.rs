@@ -12,6 +12,7 @@ use eniway_agent::bpf::{
 };
 use nix::net::if_::if_nametoindex;
 
+use super::any;
 use crate::bpf_world::{ENI, OWN, World, guard, in_world, ip};
 
 /// Where a redirected packet goes.
@@ -20,17 +21,6 @@ const FAR: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 20);
 const OUT: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 10);
 const OTHER_ENI: &str = "eni-0000000000000002";
 const PORT: u16 = 7000;
-
-fn any(action: Action) -> Rule {
-    Rule {
-        source: None,
-        destination: None,
-        protocol: None,
-        source_ports: Vec::new(),
-        destination_ports: Vec::new(),
-        action,
-    }
-}
 
 fn with(rules: Vec<Rule>, source_dest_check: bool) -> Guard {
     let mut guard = guard(WantedIngress::XdpNative, Mode::Enforce);

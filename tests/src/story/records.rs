@@ -5,6 +5,8 @@ use eniway_api::{Ec2Status, NodeEni, NodeEniAttachment, NodePhase, NodeStatus};
 use lab::Lab;
 use serde::{Deserialize, de::DeserializeOwned};
 
+use super::until;
+
 #[derive(Deserialize)]
 struct List<T> {
     items: Vec<T>,
@@ -79,4 +81,25 @@ pub(super) fn describe(record: &NodeEniAttachment) -> String {
         record.spec.node_name,
         conditions.join("; ")
     )
+}
+
+/// Waits until every record is ready and such that `holds` is true of it.
+pub(super) fn until_every(
+    lab: &Lab,
+    what: &str,
+    holds: impl Fn(&NodeEniAttachment) -> bool,
+) -> anyhow::Result<()> {
+    until(what, || {
+        let all = attachments(lab)?;
+        let late: Vec<_> = all
+            .iter()
+            .filter(|record| !(is_ready(record) && holds(record)))
+            .map(describe)
+            .collect();
+        Ok(if late.is_empty() {
+            Ok(())
+        } else {
+            Err(late.join("\n"))
+        })
+    })
 }

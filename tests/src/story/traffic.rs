@@ -5,12 +5,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use eniway_api::{Enforcement, NodeEniAttachment};
+use eniway_api::Enforcement;
 use lab::Namespace;
 
 use super::port::ports;
 use super::set_up::NODE_ENI;
-use super::{Stage, lies, records, until};
+use super::{Stage, lies, records};
 
 /// Addresses on the interfaces, then pings and datagrams both ways from another host of the VPC.
 pub(super) fn honest(stage: &Stage<'_>) -> anyhow::Result<()> {
@@ -58,22 +58,9 @@ fn enforce(stage: &Stage<'_>, mode: Enforcement) -> anyhow::Result<()> {
     let Stage { lab, screen, .. } = stage;
     let patch = format!(r#"{{"spec":{{"dataPath":{{"enforcement":"{mode}"}}}}}}"#);
     lab.kubectl(&["patch", "neni", NODE_ENI, "--type=merge", "-p", &patch])?;
-    until(&format!("every agent enforces {mode}"), || {
-        let all = records::attachments(lab)?;
-        let there = |record: &&NodeEniAttachment| {
-            records::is_ready(record)
-                && records::node(record).and_then(|node| node.enforcement) == Some(mode)
-        };
-        let late: Vec<_> = all
-            .iter()
-            .filter(|record| !there(record))
-            .map(records::describe)
-            .collect();
-        Ok(if late.is_empty() {
-            Ok(())
-        } else {
-            Err(late.join("\n"))
-        })
+    let what = format!("every agent enforces {mode}");
+    records::until_every(lab, &what, |record| {
+        records::node(record).and_then(|node| node.enforcement) == Some(mode)
     })?;
     screen.fact(&format!("enforcement is {mode}, without a reload"));
     Ok(())

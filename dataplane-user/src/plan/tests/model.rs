@@ -167,15 +167,8 @@ impl Kernel {
             }
             (Action::ConfigureGuard { config, .. }, _) => {
                 assert!(self.attached.is_some(), "there is a guard to configure");
-                let config = config.clone();
-                self.in_force = Some(match self.in_force.take() {
-                    Some(before) => InForce { config, ..before },
-                    None => InForce {
-                        config,
-                        attached: None,
-                        steering: Vec::new(),
-                    },
-                });
+                let before = self.in_force.take();
+                self.in_force = Some(InForce::configured(before, config.clone()));
             }
             (Action::DetachGuard { .. }, _) => {
                 self.attached = None;
