@@ -204,7 +204,11 @@ impl<E: Ec2> Ec2 for Paced<E> {
         Box::pin(self.once(Call::CreateTags, MUTATION_DEADLINE, ask))
     }
 
+    /// Without a key nothing is asked: EC2 would take every tag off, those of the user, too.
     fn untag<'a>(&'a self, eni: &'a EniId, keys: &'a BTreeSet<String>) -> Answer<'a, ()> {
+        if keys.is_empty() {
+            return Box::pin(std::future::ready(Ok(())));
+        }
         let ask = move || self.inner.untag(eni, keys);
         Box::pin(self.once(Call::DeleteTags, MUTATION_DEADLINE, ask))
     }

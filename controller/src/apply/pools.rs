@@ -238,6 +238,10 @@ impl Controller {
                 continue;
             };
             let keys = marks_of_holder(&stale);
+            // A read since then may have shown it without them.
+            if keys.is_empty() {
+                continue;
+            }
             match self.ec2.untag(eni, &keys).await {
                 Ok(()) => {
                     info!(%eni, "Took marks off whose record is gone");
