@@ -91,8 +91,8 @@ impl Controller {
         match action {
             Action::WriteRecord { name, spec } => {
                 let result = self.kubernetes.write_record(name, spec).await;
-                if result.is_err() {
-                    self.cache().break_promise(name);
+                if let Err(error) = &result {
+                    self.cache().unwritten(name, error.is_refusal());
                 }
                 let (record, is_new) = result?;
                 if is_new {

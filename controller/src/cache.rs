@@ -275,10 +275,13 @@ impl Cache {
         self.promises.insert(record, promise);
     }
 
-    /// The record was not written after all.
-    pub(crate) fn break_promise(&mut self, record: &str) {
+    /// The record was not written, as far as is known. Where the API server did not refuse it, it may be there all
+    /// the same: no other node gets its member until its own decides anew.
+    pub(crate) fn unwritten(&mut self, record: &str, refused: bool) {
         self.promises.remove(record);
-        self.members.remove(record);
+        if refused {
+            self.members.remove(record);
+        }
     }
 }
 

@@ -138,6 +138,7 @@ impl Controller {
                 None => cache.promise(record, spec),
             }
         }
+        cache.release_promises(node, &desired.wishes);
         let newly = cache.wait(node, desired.waits_for.clone());
         let rivals = rivals(&records, cache.records.objects());
         let elastic_ips = cache.choose_elastic_ips(node, &records, &snapshot);

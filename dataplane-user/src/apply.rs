@@ -12,10 +12,11 @@ use eniway_api::EniId;
 
 use crate::{
     bpf::{self, AttachReport, Attached, Bpf, Count, Setting},
-    netlink::{self, Device, Netlink},
+    netlink::{self, Device, Netlink, Stack},
     observe::Interface,
-    plan::Action,
+    plan::{Action, network::Change},
     status::{Failure, Reason},
+    sysctl::{self, Sysctl, Sysctls},
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -24,14 +25,17 @@ pub enum Error {
     Netlink(#[from] netlink::Error),
     #[error(transparent)]
     Bpf(#[from] bpf::Error),
+    #[error(transparent)]
+    Sysctl(#[from] sysctl::Error),
     #[error("the thread that handles BPF programs died")]
     Thread(#[source] tokio::task::JoinError),
 }
 
-/// The kernel's two doors.
+/// The kernel's three doors.
 #[derive(Clone)]
 pub struct Kernel {
     netlink: Netlink,
+    sysctls: Sysctls,
     programs: Programs,
 }
 
@@ -45,12 +49,27 @@ pub struct Programs {
 
 impl Kernel {
     #[must_use]
-    pub fn new(netlink: Netlink, programs: Programs) -> Self {
-        Self { netlink, programs }
+    pub fn new(netlink: Netlink, sysctls: Sysctls, programs: Programs) -> Self {
+        Self {
+            netlink,
+            sysctls,
+            programs,
+        }
     }
 
     pub async fn links(&self) -> Result<Vec<netlink::Link>, Error> {
         Ok(self.netlink.links().await?)
+    }
+
+    /// Everybody's addresses, our routes and rules.
+    pub async fn stack(&self) -> Result<Stack, Error> {
+        Ok(self.netlink.stack().await?)
+    }
+
+    /// A setting of an interface, or of `all`.
+    #[must_use]
+    pub fn sysctl(&self, sysctl: Sysctl, interface: &str) -> Option<u32> {
+        self.sysctls.get(sysctl, interface)
     }
 
     /// What is pinned.
@@ -122,8 +141,48 @@ impl Kernel {
                 let detach = move |bpf: &mut Bpf| bpf.detach(eni.as_str());
                 self.programs.with(detach).await?;
             }
+            Action::Network(change) => self.change(change).await?,
         }
         Ok(None)
+    }
+
+    async fn change(&self, change: Change) -> Result<(), Error> {
+        let netlink = &self.netlink;
+        match change {
+            Change::AddName { index, name, .. } => netlink.add_name(index, &name).await?,
+            Change::RemoveName { index, name, .. } => netlink.remove_name(index, &name).await?,
+            Change::Set {
+                eni,
+                interface,
+                sysctl,
+                found,
+                value,
+            } => {
+                self.keep(Setting::Sysctl(sysctl), eni, found).await?;
+                self.sysctls.set(sysctl, &interface, value)?;
+            }
+            Change::Restore {
+                eni,
+                interface,
+                sysctl,
+                value,
+            } => {
+                self.sysctls.set(sysctl, &interface, value)?;
+                self.forget(Setting::Sysctl(sysctl), eni).await?;
+            }
+            Change::Forget { eni, sysctl } => self.forget(Setting::Sysctl(sysctl), eni).await?,
+            Change::AddAddress { index, address, .. } => {
+                netlink.add_address(index, address).await?;
+            }
+            Change::RemoveAddress { index, address, .. } => {
+                netlink.remove_address(index, address).await?;
+            }
+            Change::AddRoute(route) => netlink.add_route(route).await?,
+            Change::RemoveRoute(route) => netlink.remove_route(route).await?,
+            Change::AddRule(rule) => netlink.add_rule(rule).await?,
+            Change::RemoveRule(rule) => netlink.remove_rule(rule).await?,
+        }
+        Ok(())
     }
 
     async fn keep(&self, setting: Setting, eni: EniId, found: u32) -> Result<(), Error> {
@@ -195,6 +254,7 @@ pub fn failure(action: &Action, error: &Error) -> Failure {
         (Action::SetMtu { .. } | Action::RestoreMtu { .. }, _) => Reason::MtuRefused,
         (Action::SetChannels { .. } | Action::RestoreChannels { .. }, _) => Reason::ChannelsRefused,
         (Action::SetUp { .. }, _) => Reason::SetUpFailed,
+        (Action::Network(_), _) => Reason::NetworkRefused,
         _ => Reason::GuardFailed,
     };
     let message = brief(&format!("{action}: {}", Chain(error)));
@@ -206,7 +266,7 @@ pub fn failure(action: &Action, error: &Error) -> Failure {
 pub fn unseen(error: &Error) -> Failure {
     let reason = match error {
         Error::Bpf(error) => reason(error),
-        Error::Netlink(_) | Error::Thread(_) => Reason::GuardFailed,
+        Error::Netlink(_) | Error::Sysctl(_) | Error::Thread(_) => Reason::GuardFailed,
     };
     let message = brief(&format!("look at the pins: {}", Chain(error)));
     Failure { reason, message }

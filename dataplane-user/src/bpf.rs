@@ -6,7 +6,7 @@
 //! ```text
 //! <root>/links/<eni>/ingress, egress                      the attachments; removing one detaches
 //! <root>/maps/v<LAYOUT>/<eni>/CONFIG, LOCAL4, …           settings, addresses, counters
-//! <root>/mtu/<eni>, channels/<eni>                         what it had before ours, as a link's target
+//! <root>/mtu/<eni>, channels/<eni>, rp_filter/<eni>, …     what it had before ours, as a link's target
 //! ```
 //!
 //! # Guarantees

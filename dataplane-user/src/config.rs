@@ -104,6 +104,10 @@ pub struct Config {
     #[arg(long, default_value = "/sys")]
     pub sysfs: PathBuf,
 
+    /// Where the kernel shows the settings of interfaces, writable.
+    #[arg(long, default_value = "/proc/sys/net")]
+    pub sysctls: PathBuf,
+
     /// Takes a veth for an ENI, if it bears the ENI's MAC address. For laboratories: on EC2 every ENI
     /// is a PCI device.
     #[arg(long)]

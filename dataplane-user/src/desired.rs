@@ -2,12 +2,15 @@
 //!
 //! Pure: a record goes in, a wish comes out.
 
+pub mod network;
+
 use eniway_api::{
     ChannelPolicy, DataPath, Enforcement, EniId, InstanceId, MacAddress, MtuPolicy,
     NodeEniAttachment, NodeStatus, SteeringRule, XdpPolicy, mark::ANNOTATION_FORCE_RELEASE,
 };
 use kube::{ResourceExt, core::DynamicObject};
 
+pub use self::network::Network;
 use crate::bpf::{GuardConfig, Mode, WantedIngress};
 
 /// A record of this node.
@@ -45,6 +48,8 @@ pub enum Wish {
         mac: Option<MacAddress>,
         /// Although a pod uses it.
         force: bool,
+        /// What its node's network was asked for.
+        network: Network,
     },
 }
 
@@ -64,6 +69,7 @@ pub struct Desired {
     pub config: GuardConfig,
     /// What becomes of those that pass, where it can work.
     pub steering: Vec<SteeringRule>,
+    pub network: Network,
 }
 
 impl Record {
@@ -80,7 +86,12 @@ impl Record {
         let force = is_forced(&object);
         let release = object.metadata.deletion_timestamp.as_ref().map(|_| {
             let eni: Option<EniId> = eni.clone();
-            Wish::Release { eni, mac, force }
+            Wish::Release {
+                eni,
+                mac,
+                force,
+                network: Network::default(),
+            }
         });
         let readable = serde_json::to_value(object).and_then(serde_json::from_value);
         match readable {
@@ -181,6 +192,18 @@ impl Wish {
     }
 }
 
+impl Wish {
+    /// What its node's network is, or was, asked for.
+    #[must_use]
+    pub fn network(&self) -> Option<&Network> {
+        match self {
+            Self::Wait => None,
+            Self::Provide(desired) => Some(&desired.network),
+            Self::Release { network, .. } => Some(network),
+        }
+    }
+}
+
 /// What `record` asks of its node.
 #[must_use]
 pub fn wish(record: &NodeEniAttachment) -> Wish {
@@ -190,9 +213,15 @@ pub fn wish(record: &NodeEniAttachment) -> Wish {
         .and_then(|status| status.ec2.as_ref());
     let eni = ec2.and_then(|ec2| ec2.eni_id.clone());
     let mac = ec2.and_then(|ec2| ec2.mac_address);
+    let wanted = record.spec.interface.as_ref();
+    let network = ec2.map_or_else(Network::default, |ec2| network::network(wanted, ec2));
     if record.metadata.deletion_timestamp.is_some() {
-        let force = is_forced(record);
-        return Wish::Release { eni, mac, force };
+        return Wish::Release {
+            eni,
+            mac,
+            force: is_forced(record),
+            network,
+        };
     }
     let (Some(ec2), Some(eni), Some(mac)) = (ec2, eni, mac) else {
         return Wish::Wait;
@@ -217,6 +246,7 @@ pub fn wish(record: &NodeEniAttachment) -> Wish {
             subnets: ec2.subnet_cidrs.clone(),
         },
         steering: data_path.map_or_else(Vec::new, |path| path.steering.clone()),
+        network,
     })
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Each module decides, looks, changes, or is a door to something outside:
 //! `kubernetes` tells the records → `desired` reads them → `observe` looks through `netlink` and `sysfs`
-//! → `plan` decides → `apply` changes through `netlink` and `bpf` → `status` says what is there.
+//! → `plan` decides → `apply` changes through `netlink`, `sysctl` and `bpf` → `status` says what is there.
 //! `reconcile` goes round these, whenever something has changed.
 
 pub mod config;
@@ -23,4 +23,5 @@ pub mod apply;
 pub mod bpf;
 pub mod kubernetes;
 pub mod netlink;
+pub mod sysctl;
 pub mod sysfs;

@@ -4,21 +4,30 @@ mod device;
 mod ethtool;
 mod features;
 pub(crate) mod message;
+mod stack;
 
 use std::{fmt, io, sync::Arc};
 
 use eniway_api::MacAddress;
 use futures::{StreamExt as _, TryStreamExt as _};
 use rtnetlink::{
-    Handle, LinkUnspec, MulticastGroup, new_connection, new_multicast_connection,
-    packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+    Handle, LinkUnspec, MulticastGroup, new_connection_with_strict_check, new_multicast_connection,
+    packet_core::NetlinkPayload,
+    packet_route::{
+        RouteNetlinkMessage,
+        link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage, Prop},
+        route::RouteProtocol,
+    },
 };
 use tokio::{
     sync::Notify,
     task::{JoinHandle, spawn_blocking},
 };
 
-pub use self::device::{Channels, Device, Driver, Release, XdpFeatures};
+pub use self::{
+    device::{Channels, Device, Driver, Release, XdpFeatures},
+    stack::{Address, PROTOCOL, Route, Rule, Stack},
+};
 
 /// The index of a link, which means something in one network namespace only.
 pub type IfIndex = u32;
@@ -28,6 +37,8 @@ pub type IfIndex = u32;
 pub struct Link {
     pub index: IfIndex,
     pub name: String,
+    /// Alternative names, by which the kernel finds it, too.
+    pub other_names: Vec<String>,
     pub mac: MacAddress,
     /// What kind of virtual link it is (`veth`, `macvlan`, `vlan`, …); hardware has none.
     pub kind: Option<String>,
@@ -55,6 +66,14 @@ pub enum Error {
         #[source]
         source: rtnetlink::Error,
     },
+    #[error("list addresses, routes and rules")]
+    Stack(#[source] rtnetlink::Error),
+    #[error("{what}")]
+    Change {
+        what: String,
+        #[source]
+        source: rtnetlink::Error,
+    },
     #[error("set the channels of {name} to {channels}")]
     SetChannels {
         name: String,
@@ -78,7 +97,7 @@ impl fmt::Display for LinkName {
 #[derive(Clone, Debug)]
 pub struct Netlink(Handle);
 
-/// Tells that some link has changed.
+/// Tells that some link has changed, some address, or a route or rule of ours.
 ///
 /// It does not tell which: the reader looks at all of them. So a burst is one look, and events that
 /// the kernel had no room for (ENOBUFS) cost nothing but that look.
@@ -88,23 +107,53 @@ pub struct Changes {
     listener: JoinHandle<()>,
 }
 
+const GROUPS: [MulticastGroup; 7] = [
+    MulticastGroup::Link,
+    MulticastGroup::Ipv4Ifaddr,
+    MulticastGroup::Ipv6Ifaddr,
+    MulticastGroup::Ipv4Route,
+    MulticastGroup::Ipv6Route,
+    MulticastGroup::Ipv4Rule,
+    MulticastGroup::Ipv6Rule,
+];
+
 /// Opens the door. The events are subscribed to first, so that no change falls between the first list
 /// and the first event.
 pub fn open() -> Result<(Netlink, Changes), Error> {
-    let (events, _, mut messages) =
-        new_multicast_connection(&[MulticastGroup::Link]).map_err(Error::Open)?;
-    let (requests, handle, _) = new_connection().map_err(Error::Open)?;
+    let (events, _, mut messages) = new_multicast_connection(&GROUPS).map_err(Error::Open)?;
+    let (requests, handle, _) = new_connection_with_strict_check().map_err(Error::Open)?;
     tokio::spawn(events);
     tokio::spawn(requests);
 
     let changed = Arc::new(Notify::new());
     let notify = Arc::clone(&changed);
     let listener = tokio::spawn(async move {
-        while messages.next().await.is_some() {
-            notify.notify_one();
+        while let Some((message, _)) = messages.next().await {
+            if matters(&message.payload) {
+                notify.notify_one();
+            }
         }
     });
     Ok((Netlink(handle), Changes { changed, listener }))
+}
+
+/// Whether to look. Of routes and rules, which others change all day, ours matter when they go; a route of ours
+/// that somebody replaces comes back as somebody's.
+fn matters(payload: &NetlinkPayload<RouteNetlinkMessage>) -> bool {
+    let NetlinkPayload::InnerMessage(message) = payload else {
+        // Also that there was no room for events.
+        return true;
+    };
+    let ours = RouteProtocol::Other(PROTOCOL);
+    match message {
+        RouteNetlinkMessage::NewRoute(route) => {
+            route.header.protocol != ours && stack::is_in_our_table(route)
+        }
+        RouteNetlinkMessage::DelRoute(route) => route.header.protocol == ours,
+        RouteNetlinkMessage::NewRule(_) => false,
+        RouteNetlinkMessage::DelRule(rule) => stack::is_ours(rule),
+        _ => true,
+    }
 }
 
 impl Changes {
@@ -135,6 +184,22 @@ impl Netlink {
         let set = self.0.link().set(message.build()).execute().await;
         set.map_err(|source| Error::SetUp {
             link: LinkName(index),
+            source,
+        })
+    }
+
+    pub async fn add_name(&self, index: IfIndex, name: &str) -> Result<(), Error> {
+        let request = self.0.link().property_add(index).alt_ifname(&[name]);
+        request.execute().await.map_err(|source| Error::Change {
+            what: format!("name link {index} {name} as well"),
+            source,
+        })
+    }
+
+    pub async fn remove_name(&self, index: IfIndex, name: &str) -> Result<(), Error> {
+        let request = self.0.link().property_del(index).alt_ifname(&[name]);
+        request.execute().await.map_err(|source| Error::Change {
+            what: format!("take the name {name} off link {index}"),
             source,
         })
     }
@@ -186,11 +251,18 @@ pub async fn set_channels(name: String, channels: u32) -> Result<(), Error> {
 /// `None` for what has no Ethernet address.
 fn link(message: LinkMessage) -> Option<Link> {
     let (mut name, mut mac, mut kind, mut mtu) = (None, None, None, 0);
+    let mut other_names = Vec::new();
     for attribute in message.attributes {
         match attribute {
             LinkAttribute::IfName(value) => name = Some(value),
             LinkAttribute::Address(octets) => mac = octets.try_into().ok().map(MacAddress),
             LinkAttribute::Mtu(value) => mtu = value,
+            LinkAttribute::PropList(properties) => {
+                other_names.extend(properties.into_iter().filter_map(|one| match one {
+                    Prop::AltIfName(name) => Some(name),
+                    _ => None,
+                }));
+            }
             LinkAttribute::LinkInfo(infos) => {
                 kind = infos.into_iter().find_map(|info| match info {
                     LinkInfo::Kind(kind) => Some(kind.to_string()),
@@ -203,6 +275,7 @@ fn link(message: LinkMessage) -> Option<Link> {
     Some(Link {
         index: message.header.index,
         name: name?,
+        other_names,
         mac: mac?,
         kind,
         up: message.header.flags.contains(LinkFlags::Up),

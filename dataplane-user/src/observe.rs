@@ -16,6 +16,8 @@ use crate::{
 pub struct Interface {
     pub index: IfIndex,
     pub name: String,
+    /// Alternative names.
+    pub other_names: Vec<String>,
     pub up: bool,
     /// Bytes, without the Ethernet header.
     pub mtu: u32,
@@ -24,6 +26,14 @@ pub struct Interface {
     pub driver: Option<String>,
     /// What the driver tells of itself; [`find`] does not ask it.
     pub device: Device,
+}
+
+impl Interface {
+    /// Whether the kernel finds it by `name`.
+    #[must_use]
+    pub fn is_named(&self, name: &str) -> bool {
+        self.name == name || self.other_names.iter().any(|other| other == name)
+    }
 }
 
 /// What this network namespace shows of an ENI.
@@ -82,6 +92,7 @@ fn interface(link: &Link, sysfs: &Sysfs, accept: Accept) -> Option<Interface> {
     Some(Interface {
         index: link.index,
         name: link.name.clone(),
+        other_names: link.other_names.clone(),
         up: link.up,
         mtu: link.mtu,
         pci_address,

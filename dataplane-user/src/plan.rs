@@ -3,6 +3,7 @@
 //! Pure: no clock, no netlink, no `async`. A plan holds only what can be done now; the next round
 //! sees the result and goes on. Nothing left to do is an empty plan.
 
+pub mod network;
 pub mod preflight;
 pub mod steering;
 
@@ -11,14 +12,16 @@ use std::{collections::BTreeMap, fmt};
 use eniway_api::EniId;
 
 use self::{
+    network::{Change, Shown},
     preflight::{Policy, Preflight},
     steering::{Place, Steering, Targets},
 };
 use crate::{
     bpf::{self, Attached, Guard, GuardConfig, IngressMode, Mode, WantedIngress},
-    desired::{Desired, Wish},
+    desired::{Desired, Network, Wish},
     netlink::{Channels, IfIndex},
     observe::{Interface, Presence},
+    sysctl::Sysctl,
 };
 
 /// One change of the kernel, as data: `plan` writes it, `apply` carries it out.
@@ -82,6 +85,8 @@ pub enum Action {
     DetachGuard {
         eni: EniId,
     },
+    /// Changes the node's network.
+    Network(Change),
 }
 
 /// What is known of one ENI in the kernel.
@@ -99,6 +104,8 @@ pub struct Observed<'a> {
     pub in_force: Option<&'a InForce>,
     /// What steering rules may use.
     pub targets: &'a Targets,
+    /// What the node's network shows.
+    pub network: &'a Shown,
 }
 
 /// What this process has put in force for one ENI.
@@ -135,17 +142,26 @@ pub fn plan(wish: &Wish, observed: &Observed<'_>) -> Vec<Action> {
         Wish::Wait => Vec::new(),
         Wish::Provide(desired) => match observed.presence {
             Presence::Present(interface) => provide(desired, interface, observed),
-            Presence::Absent if is_in_pod(observed) => configure(desired, observed),
+            Presence::Absent if is_in_pod(observed) => {
+                let rules = network::suspend(&desired.network, observed.network);
+                let rules = rules.into_iter().map(Action::Network);
+                rules.chain(configure(desired, observed)).collect()
+            }
             // The device has gone, its pins have not.
-            Presence::Absent => take_away(&desired.eni, observed),
+            Presence::Absent => take_away(&desired.eni, &desired.network, observed),
             Presence::Ambiguous(_) => Vec::new(),
         },
-        Wish::Release { eni, force, .. } => {
+        Wish::Release {
+            eni,
+            force,
+            network,
+            ..
+        } => {
             if is_in_pod(observed) && !force {
                 return Vec::new();
             }
             let eni = eni.as_ref();
-            eni.map_or_else(Vec::new, |eni| take_away(eni, observed))
+            eni.map_or_else(Vec::new, |eni| take_away(eni, network, observed))
         }
     }
 }
@@ -252,6 +268,8 @@ fn provide(desired: &Desired, interface: &Interface, observed: &Observed<'_>) ->
         changes.append(&mut actions);
         actions = changes;
     }
+    let network = network::provide(&desired.eni, &desired.network, interface, observed.network);
+    actions.extend(network.into_iter().map(Action::Network));
     if !interface.up && (guarded || desired.config.mode != Mode::Enforce) {
         let name = name.clone();
         actions.push(Action::SetUp { index, name });
@@ -322,10 +340,14 @@ fn configure(desired: &Desired, observed: &Observed<'_>) -> Vec<Action> {
     }
 }
 
-/// The guard first, because native XDP limits MTU and channels; then those, if the interface is here.
-fn take_away(eni: &EniId, observed: &Observed<'_>) -> Vec<Action> {
+/// The addresses first, while the guard is there; then the guard, because native XDP limits MTU and channels; then
+/// those, if the interface is here.
+fn take_away(eni: &EniId, wanted: &Network, observed: &Observed<'_>) -> Vec<Action> {
+    let network = network::withdraw(eni, wanted, observed.presence, observed.network);
+    let network = network.into_iter().map(Action::Network);
     if observed.attached.is_some() {
-        return vec![Action::DetachGuard { eni: eni.clone() }];
+        let guard = Action::DetachGuard { eni: eni.clone() };
+        return network.chain([guard]).collect();
     }
     let here = match observed.presence {
         Presence::Present(interface) => Some(interface),
@@ -339,7 +361,7 @@ fn take_away(eni: &EniId, observed: &Observed<'_>) -> Vec<Action> {
         Some(interface) => restore_channels(eni, interface, channels),
         None => Action::ForgetChannels { eni: eni.clone() },
     });
-    mtu.into_iter().chain(channels).collect()
+    network.chain(mtu).chain(channels).collect()
 }
 
 fn restore_channels(eni: &EniId, interface: &Interface, channels: u32) -> Action {
@@ -359,28 +381,41 @@ fn restore(eni: &EniId, interface: &Interface, mtu: u32) -> Action {
     }
 }
 
+/// What there was before ours, by ENI.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    pub mtus: BTreeMap<String, u32>,
+    pub channels: BTreeMap<String, u32>,
+    pub sysctls: BTreeMap<Sysctl, BTreeMap<String, u32>>,
+}
+
 /// Removes what bpffs holds for ENIs that no record knows.
 ///
 /// `attached` and what was found are what is there and `recorded` every ENI of every record, of which
 /// all must have been seen: what a slow API server has not told yet is not an orphan.
 #[must_use]
-pub fn orphans(
-    attached: &[Attached],
-    found_mtus: &BTreeMap<String, u32>,
-    found_channels: &BTreeMap<String, u32>,
-    recorded: &[EniId],
-) -> Vec<Action> {
+pub fn orphans(attached: &[Attached], found: &Found, recorded: &[EniId]) -> Vec<Action> {
     let unknown =
         |eni: &String| Some(EniId::from(eni.as_str())).filter(|eni| !recorded.contains(eni));
     let guards = attached
         .iter()
         .filter_map(|attached| unknown(&attached.eni));
-    let mtus = found_mtus.keys().filter_map(unknown);
-    let channels = found_channels.keys().filter_map(unknown);
+    let mtus = found.mtus.keys().filter_map(unknown);
+    let channels = found.channels.keys().filter_map(unknown);
+    let settings = found.sysctls.iter().flat_map(|(sysctl, values)| {
+        let enis = values.keys().filter_map(unknown);
+        enis.map(|eni| {
+            Action::Network(Change::Forget {
+                eni,
+                sysctl: *sysctl,
+            })
+        })
+    });
     guards
         .map(|eni| Action::DetachGuard { eni })
         .chain(mtus.map(|eni| Action::ForgetMtu { eni }))
         .chain(channels.map(|eni| Action::ForgetChannels { eni }))
+        .chain(settings)
         .collect()
 }
 
@@ -399,6 +434,7 @@ impl Action {
             Self::ConfigureGuard { .. } => "configure_guard",
             Self::SetUp { .. } => "set_up",
             Self::DetachGuard { .. } => "detach_guard",
+            Self::Network(change) => change.label(),
         }
     }
 }
@@ -436,6 +472,7 @@ impl fmt::Display for Action {
             ),
             Self::SetUp { name, .. } => write!(f, "set {name} up"),
             Self::DetachGuard { eni } => write!(f, "remove the guard of {eni}"),
+            Self::Network(change) => change.fmt(f),
         }
     }
 }

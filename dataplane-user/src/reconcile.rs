@@ -13,7 +13,7 @@ mod store;
 use std::{
     collections::{BTreeMap, BTreeSet},
     pin::pin,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use eniway_api::{EniId, InstanceId, NodeStatus};
@@ -31,13 +31,16 @@ use crate::{
     bpf::{self, Attached, Setting},
     desired::{Record, Wish, wish},
     kubernetes::{Change, Kubernetes},
-    netlink::{self, Changes, Link},
+    netlink::{self, Changes, Link, Stack},
     observe::{self, Accept, Presence},
     plan::{
-        Action, Observed, orphans, plan,
+        Action, Found, Observed,
+        network::{self, Shown},
+        orphans, plan,
         steering::{Target, Targets},
     },
     status::{self, Failure, Reason, Situation},
+    sysctl::Sysctl,
     sysfs::Sysfs,
     telemetry::Metrics,
 };
@@ -64,18 +67,22 @@ pub enum Error {
     WatchEnded,
 }
 
-/// Guards, and by ENI the MTUs and the channels before ours.
-type Pinned = (Vec<Attached>, BTreeMap<String, u32>, BTreeMap<String, u32>);
+/// How often it is looked for what the kernel tells no event of: somebody changed a setting.
+const SETTINGS: Duration = Duration::from_secs(60);
+
+/// What bpffs holds: guards, and what there was before ours, by ENI.
+struct Pinned {
+    attached: Vec<Attached>,
+    found: Found,
+}
 
 /// What one look at the kernel showed.
 struct World {
     links: Vec<Link>,
+    stack: Stack,
     /// Without a bpffs nothing can be seen, and what is attached is not known.
     attached: Result<Vec<Attached>, Failure>,
-    /// The MTU before ours, by ENI.
-    found_mtus: BTreeMap<String, u32>,
-    /// The channels before ours, by ENI.
-    found_channels: BTreeMap<String, u32>,
+    found: Found,
 }
 
 impl Agent {
@@ -160,14 +167,16 @@ impl Agent {
             memory.interface = presence.name().map(str::to_owned);
             let attached = wish.eni().and_then(|eni| world.attached(eni));
             let targets = self.targets(wish, &world).await;
+            let network = self.network(wish, &presence, &world);
             let missing = memory.missing(wish, &presence, attached, now, alarm);
             let observed = Observed {
                 presence: &presence,
                 attached,
-                found_mtu: of(&world.found_mtus, wish),
-                found_channels: of(&world.found_channels, wish),
+                found_mtu: of(&world.found.mtus, wish),
+                found_channels: of(&world.found.channels, wish),
                 in_force: memory.in_force.as_ref(),
                 targets: &targets,
+                network: &network,
             };
             let actions = plan(wish, &observed);
             if memory.failed.as_ref().is_some_and(|failed| {
@@ -183,6 +192,7 @@ impl Agent {
                 match &memory.failed {
                     Some(failed) => alarm.at(failed.retry_at),
                     None if !actions.is_empty() => alarm.at(now + backoff(1)),
+                    None if asks_for_settings(wish) => alarm.at(now + SETTINGS),
                     None => {}
                 }
                 let situation = Situation {
@@ -240,32 +250,56 @@ impl Agent {
     }
 
     async fn look(&self, alarm: &mut Alarm) -> Option<World> {
-        let links = self.kernel.links().await;
-        let links = links.inspect_err(|error| {
-            warn!(error = %Chain(error), "Links unreadable");
+        let shown = async { Ok((self.kernel.links().await?, self.kernel.stack().await?)) };
+        let shown: Result<_, apply::Error> = shown.await;
+        let shown = shown.inspect_err(|error| {
+            warn!(error = %Chain(error), "Network unreadable");
             alarm.at(Instant::now() + backoff(1));
         });
         let unseen = |error: apply::Error| {
             warn!(error = %Chain(&error), "Pins unreadable");
             apply::unseen(&error)
         };
-        let (attached, found_mtus, found_channels) = match self.pinned().await.map_err(unseen) {
-            Ok((attached, mtus, channels)) => (Ok(attached), mtus, channels),
-            Err(failure) => (Err(failure), BTreeMap::new(), BTreeMap::new()),
+        let (attached, found) = match self.pinned().await.map_err(unseen) {
+            Ok(Pinned { attached, found }) => (Ok(attached), found),
+            Err(failure) => (Err(failure), Found::default()),
         };
+        let (links, stack) = shown.ok()?;
         Some(World {
-            links: links.ok()?,
+            links,
+            stack,
             attached,
-            found_mtus,
-            found_channels,
+            found,
         })
     }
 
     /// What bpffs holds.
     async fn pinned(&self) -> Result<Pinned, apply::Error> {
-        let mtus = self.kernel.found(Setting::Mtu).await?;
-        let channels = self.kernel.found(Setting::Channels).await?;
-        Ok((self.kernel.attached().await?, mtus, channels))
+        let mut found = Found {
+            mtus: self.kernel.found(Setting::Mtu).await?,
+            channels: self.kernel.found(Setting::Channels).await?,
+            sysctls: BTreeMap::new(),
+        };
+        for sysctl in Sysctl::ALL {
+            let values = self.kernel.found(Setting::Sysctl(sysctl)).await?;
+            found.sysctls.insert(sysctl, values);
+        }
+        let attached = self.kernel.attached().await?;
+        Ok(Pinned { attached, found })
+    }
+
+    /// What the node's network shows of the interface.
+    fn network(&self, wish: &Wish, presence: &Presence, world: &World) -> Shown {
+        let setting = |sysctl| Some((sysctl, self.kernel.sysctl(sysctl, presence.name()?)?));
+        let found = world.found.sysctls.iter();
+        Shown {
+            stack: world.stack.clone(),
+            sysctls: Sysctl::ALL.into_iter().filter_map(setting).collect(),
+            found: found
+                .filter_map(|(sysctl, values)| Some((*sysctl, of(values, wish)?)))
+                .collect(),
+            rp_filter: self.kernel.sysctl(Sysctl::RpFilter, "all").unwrap_or(0),
+        }
     }
 
     async fn presence(&self, wish: &Wish, world: &World) -> Presence {
@@ -289,10 +323,16 @@ impl Agent {
             .filter_map(|rule| rule.action.interface.as_ref())
             .collect();
         let mut interfaces = BTreeMap::new();
-        for link in world.links.iter().filter(|link| named.contains(&link.name)) {
+        for link in &world.links {
+            let names = link.other_names.iter().chain([&link.name]);
+            let names: Vec<_> = names.filter(|name| named.contains(name)).collect();
+            if names.is_empty() {
+                continue;
+            }
             let features = netlink::xdp_features(link.index).await;
             let index = link.index;
-            interfaces.insert(link.name.clone(), Target { index, features });
+            let target = Target { index, features };
+            interfaces.extend(names.into_iter().map(|name| (name.clone(), target)));
         }
         Targets {
             interfaces,
@@ -323,12 +363,16 @@ impl Agent {
         if !store.knows_every_eni() {
             return;
         }
-        let Ok((attached, mtus, channels)) = self.pinned().await else {
+        let Ok(Pinned { attached, found }) = self.pinned().await else {
             return;
         };
         let recorded: Vec<EniId> = store.enis().cloned().collect();
         let mut memory = Memory::default();
-        let orphans = orphans(&attached, &mtus, &channels, &recorded);
+        let mut orphans = orphans(&attached, &found, &recorded);
+        if let Ok(stack) = self.kernel.stack().await {
+            let strays = network::orphans(&stack, &store.tables());
+            orphans.extend(strays.into_iter().map(Action::Network));
+        }
         if let Some(failure) = self.apply_all(&orphans, &mut memory).await {
             debug!(message = failure.message, "Orphan kept");
             alarm.at(Instant::now() + backoff(6));
@@ -343,6 +387,11 @@ impl World {
             .iter()
             .find(|attached| attached.eni == eni.as_str())
     }
+}
+
+/// Whether somebody may change what it asks for, and the kernel does not tell.
+fn asks_for_settings(wish: &Wish) -> bool {
+    matches!(wish, Wish::Provide(desired) if !desired.network.sysctls.is_empty())
 }
 
 /// What of `found` is of the ENI that is wished for.

@@ -18,6 +18,7 @@ use crate::{
     observe::Accept,
     reconcile::{self, Agent},
     sockets,
+    sysctl::Sysctls,
     sysfs::Sysfs,
     telemetry::{self, Metrics},
 };
@@ -118,7 +119,7 @@ async fn work(
     let (netlink, links) = netlink::open()?;
     let agent = Agent {
         instance,
-        kernel: Kernel::new(netlink, programs),
+        kernel: Kernel::new(netlink, Sysctls::new(&config.sysctls), programs),
         kubernetes: kubernetes.clone(),
         sysfs: Sysfs::new(&config.sysfs),
         accept: match config.accept_virtual {

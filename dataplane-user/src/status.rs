@@ -10,7 +10,7 @@ use crate::{
     bpf::{Attached, IngressMode, Mode, Obstacle, WantedIngress},
     desired::{Desired, Unreadable, Wish},
     observe::{Interface, Presence},
-    plan::{Observed, decide, is_in_pod, preflight::Path, steer},
+    plan::{Observed, decide, is_in_pod, network::overruled, preflight::Path, steer},
 };
 
 /// How long an interface may be missing before that is called a failure.
@@ -40,6 +40,10 @@ pub enum Reason {
     XdpUnsupportedChannels,
     /// A steering rule cannot work on the interface.
     SteeringRefused,
+    /// The kernel refuses a name, an address, a route, a rule or a setting.
+    NetworkRefused,
+    /// The node's own rp_filter counts and not the interface's.
+    RpFilterOverruled,
     /// There are more addresses than the map holds.
     MapFull,
     /// The pins' folder is not on a bpffs, or not ours to write.
@@ -90,7 +94,7 @@ pub fn status(situation: &Situation<'_>) -> NodeStatus {
             "EC2 has not told the address of the interface yet",
         ),
         (Wish::Release { eni, force, .. }, _) => match eni {
-            Some(_) if is_anything_left(observed) => releasing(situation, *force),
+            Some(_) if is_anything_left(situation) => releasing(situation, *force),
             _ => NodeStatus {
                 phase: NodePhase::Released,
                 released: true,
@@ -123,8 +127,12 @@ pub fn status(situation: &Situation<'_>) -> NodeStatus {
 }
 
 /// Whether something that the agent made, or changed, is still there.
-fn is_anything_left(observed: &Observed<'_>) -> bool {
-    observed.attached.is_some() || observed.found_mtu.is_some() || observed.found_channels.is_some()
+fn is_anything_left(situation: &Situation<'_>) -> bool {
+    let observed = &situation.observed;
+    observed.attached.is_some()
+        || observed.found_mtu.is_some()
+        || observed.found_channels.is_some()
+        || situation.unfinished
 }
 
 /// The answer to a record that this release cannot read.
@@ -164,6 +172,11 @@ fn provided(situation: &Situation<'_>, desired: &Desired, interface: &Interface)
         Path::Native { .. } | Path::Generic | Path::Tc(_) => None,
     };
     let unsteered = unsteered(situation, desired, interface);
+    let overruled = overruled(&desired.network, situation.observed.network);
+    let overruled = overruled.map(|message| Failure {
+        reason: Reason::RpFilterOverruled,
+        message,
+    });
     let status = NodeStatus {
         interface_name: Some(interface.name.clone()),
         pci_address: interface.pci_address.clone(),
@@ -173,7 +186,8 @@ fn provided(situation: &Situation<'_>, desired: &Desired, interface: &Interface)
             situation
                 .failure
                 .or(refused.as_ref())
-                .or(unsteered.as_ref()),
+                .or(unsteered.as_ref())
+                .or(overruled.as_ref()),
             phase,
         )
     };
@@ -323,6 +337,8 @@ impl Reason {
             Self::XdpUnsupportedMtu => "XDPUnsupportedMTU",
             Self::XdpUnsupportedChannels => "XDPUnsupportedChannels",
             Self::SteeringRefused => "SteeringRefused",
+            Self::NetworkRefused => "NetworkRefused",
+            Self::RpFilterOverruled => "RPFilterOverruled",
             Self::MapFull => "MapFull",
             Self::BpffsUnavailable => "BpffsUnavailable",
             Self::SetUpFailed => "SetUpFailed",

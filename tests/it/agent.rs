@@ -2,6 +2,7 @@
 
 mod af_xdp;
 mod dhcp;
+mod network;
 mod sockets;
 mod steering;
 mod trouble;

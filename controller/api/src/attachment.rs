@@ -14,8 +14,8 @@ pub use self::status::{
     Ec2State, Ec2Status, NodeEniAttachmentStatus, NodePhase, NodeStatus, XdpStatus,
 };
 use crate::{
-    DataPath, DeletionPolicy, DeviceIndex, ElasticIpWish, EniId, GroupId, InstanceId, Ipv4Wish,
-    Ipv6Wish, PoolRef, SubnetId, hash,
+    DataPath, DeletionPolicy, DeviceIndex, ElasticIpWish, EniId, GroupId, InstanceId,
+    InterfaceWish, Ipv4Wish, Ipv6Wish, PoolRef, SubnetId, hash,
 };
 
 /// The decisions about one interface. Written by the controller alone.
@@ -161,6 +161,9 @@ pub struct NodeEniAttachmentSpec {
     /// Bytes, without the Ethernet header. Absent: as the driver sets it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
+    /// Its name, addresses and routes on the node. Absent: the node's network is left alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<InterfaceWish>,
     /// The XDP and TC programs. Absent: no XDP, the check runs on TC and only counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_path: Option<DataPath>,

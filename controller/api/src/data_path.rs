@@ -1,8 +1,8 @@
 //! What the data path of an interface is asked to do, and what it answers.
 
-use std::{borrow::Cow, fmt};
+use std::fmt;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, Schema, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::SteeringRule;
@@ -108,7 +108,7 @@ pub enum XdpMode {
 
 /// A word with a value for off. YAML 1.1, which kubectl reads, takes a bare `Off` for the boolean
 /// false, so false is accepted for it everywhere.
-trait Switch: Copy + fmt::Debug + 'static {
+pub(crate) trait Switch: Copy + fmt::Debug + 'static {
     const NAME: &'static str;
     const OFF: Self;
     const ALL: &'static [Self];
@@ -162,27 +162,28 @@ impl Switch for Enforcement {
 
 macro_rules! switch {
     ($name:ty) => {
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                <Self as Switch>::parse(deserializer)
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                <Self as $crate::data_path::Switch>::parse(deserializer)
             }
         }
 
-        impl JsonSchema for $name {
+        impl schemars::JsonSchema for $name {
             fn inline_schema() -> bool {
                 true
             }
 
-            fn schema_name() -> Cow<'static, str> {
-                <Self as Switch>::NAME.into()
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                <Self as $crate::data_path::Switch>::NAME.into()
             }
 
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                <Self as Switch>::schema()
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                <Self as $crate::data_path::Switch>::schema()
             }
         }
     };
 }
+pub(crate) use switch;
 switch!(XdpPolicy);
 switch!(Enforcement);
 

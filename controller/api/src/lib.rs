@@ -33,6 +33,11 @@ pub mod elastic_ip;
 pub mod eni_pool;
 mod hash;
 pub mod ids;
+#[expect(
+    unreachable_pub,
+    reason = "KubeSchema repeats the struct inside a function"
+)]
+pub mod interface;
 pub mod mark;
 #[expect(
     unreachable_pub,
@@ -68,6 +73,7 @@ pub use ids::{
     AllocationId, AssociationId, AttachmentId, DeviceIndex, EniId, GroupId, InstanceId, MacAddress,
     RouteTableId, SubnetId, VpcId,
 };
+pub use interface::{Addressing, InterfaceWish, Routing, RpFilter};
 pub use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 pub use node_eni::{
     AttachmentSummary, DeletionPolicy, NodeEni, NodeEniSpec, NodeEniStatus, SubnetPolicy,

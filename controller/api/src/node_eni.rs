@@ -11,9 +11,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AttachmentId, DataPath, DeviceIndex, ElasticIpWish, EniId, GroupId, InstanceId, Ipv4Wish,
-    Ipv6Wish, NodeSelectorExpression, PoolRef, RouteStatus, SubnetId, TagSelector, VpcRoute,
-    conditions::list_map,
+    AttachmentId, DataPath, DeviceIndex, ElasticIpWish, EniId, GroupId, InstanceId, InterfaceWish,
+    Ipv4Wish, Ipv6Wish, NodeSelectorExpression, PoolRef, RouteStatus, SubnetId, TagSelector,
+    VpcRoute, conditions::list_map,
 };
 
 /// Network interfaces for the nodes that a label selector matches.
@@ -82,6 +82,7 @@ use crate::{
 #[x_kube(validation = Rule::new("(has(self.subnetID) && self.subnetID != '') || (has(self.subnetIDs) && size(self.subnetIDs) > 0) || (has(self.subnetName) && self.subnetName != '') || (has(self.subnetNames) && size(self.subnetNames) > 0) || has(self.subnetSelector) || has(self.poolRef)").message("name a subnet: one of subnetID, subnetIDs, subnetName, subnetNames, subnetSelector; or a pool: poolRef"))]
 #[x_kube(validation = Rule::new("(has(self.securityGroupIDs) && size(self.securityGroupIDs) > 0) || (has(self.securityGroupNames) && size(self.securityGroupNames) > 0) || has(self.securityGroupSelector) || has(self.poolRef)").message("name a security group: one of securityGroupIDs, securityGroupNames, securityGroupSelector"))]
 #[x_kube(validation = Rule::new("!((has(self.enableDPDK) && self.enableDPDK) || (has(self.dpdkEnabled) && self.dpdkEnabled)) || !has(self.dataPath)").message("an interface that DPDK drives runs no XDP or TC program: drop dataPath or enableDPDK"))]
+#[x_kube(validation = Rule::new("!((has(self.enableDPDK) && self.enableDPDK) || (has(self.dpdkEnabled) && self.dpdkEnabled)) || !has(self.interface)").message("an interface that DPDK drives is not in the node's network: drop interface or enableDPDK"))]
 #[x_kube(validation = Rule::new("!(has(self.deletionPolicy) && self.deletionPolicy == 'Retain' && has(self.deleteOnTermination) && self.deleteOnTermination)").message("deleteOnTermination: true deletes what deletionPolicy: Retain keeps: drop one of them"))]
 #[x_kube(validation = Rule::new("!has(self.poolRef) || !(has(self.subnetID) || has(self.subnetIDs) || has(self.subnetName) || has(self.subnetNames) || has(self.subnetSelector) || has(self.subnetPolicy))").message("with poolRef the pool's members say the subnets: drop the fields of subnets"))]
 #[x_kube(validation = Rule::new("!has(self.poolRef) || !(has(self.securityGroupIDs) || has(self.securityGroupNames) || has(self.securityGroupSelector) || has(self.description) || has(self.tags))").message("with poolRef the pool says what its members are: drop the fields of security groups, description and tags"))]
@@ -197,6 +198,9 @@ pub struct NodeEniSpec {
     #[schemars(range(min = 0, max = 9216))]
     #[x_kube(validation = Rule::new("self == 0 || self >= 1280").message("mtu is 0 (leave it) or 1280 to 9216"))]
     pub mtu: Option<u32>,
+    /// Its name, addresses and routes on the node. Absent: the node's network is left alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<InterfaceWish>,
     /// The XDP and TC programs. Absent: no XDP, the check runs on TC and only counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_path: Option<DataPath>,

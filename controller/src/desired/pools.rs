@@ -81,6 +81,13 @@ impl Pools {
             && !self.is_marked(eni, None)
     }
 
+    /// Whether it was free when this record, not written yet, was promised it, and nobody took it since.
+    fn is_promised(&self, eni: &Eni, record: &str) -> bool {
+        let holders = self.holders.get(&eni.id).map(Vec::as_slice);
+        let alone = matches!(holders, Some([one]) if one.record == record && one.uid.is_none());
+        alone && eni.attachment.is_none() && !self.is_marked(eni, None)
+    }
+
     /// Whether it bears the mark of another cluster, or of a record that exists. A mark of ours whose
     /// record is gone means nothing.
     fn is_marked(&self, eni: &Eni, but: Option<&str>) -> bool {
@@ -168,7 +175,7 @@ impl Place<'_> {
             };
             return desired.wishes.push(Wish { record, spec });
         }
-        match self.choose(inputs, pool) {
+        match self.choose(inputs, pool, &record) {
             Ok(eni) => {
                 let spec = self.taken(inputs, pool, eni);
                 desired.wishes.push(Wish { record, spec });
@@ -187,11 +194,13 @@ impl Place<'_> {
         }
     }
 
-    /// The member that the instance has already, else the first free one of its zone.
+    /// The member that the instance has already, else the one that the record was promised, else the first free one
+    /// of its zone. A record whose write was not answered may be there, with the member that it was promised.
     fn choose<'s>(
         &self,
         inputs: Inputs<'s>,
         wanted: &PoolRef,
+        record: &str,
     ) -> Result<&'s Eni, (&'static str, String)> {
         let PoolRef { name } = wanted;
         let pool = inputs.pools.declared.get(name);
@@ -214,8 +223,12 @@ impl Place<'_> {
             .filter(|eni| eni.zone == self.instance.zone)
             .collect();
         let has = here.iter().find(|eni| self.has(inputs.pools, eni));
+        let promised = || {
+            here.iter()
+                .find(|eni| inputs.pools.is_promised(eni, record))
+        };
         let free = || here.iter().find(|eni| inputs.pools.is_free(eni));
-        has.or_else(free).copied().ok_or_else(|| {
+        has.or_else(promised).or_else(free).copied().ok_or_else(|| {
             let message = format!(
                 "pool {name} has {} members in zone {}, and none is free for node {}",
                 here.len(),

@@ -56,6 +56,7 @@ impl Place<'_> {
             elastic_ip: None,
             adopt: None,
             mtu: said.mtu.filter(|mtu| *mtu != 0),
+            interface: said.interface.clone(),
             data_path: said.data_path.clone(),
             dpdk: dpdk(said),
         }

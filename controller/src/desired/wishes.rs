@@ -2,7 +2,10 @@
 
 use std::{cmp::Reverse, net::Ipv4Addr};
 
-use eniway_api::{NodeEni, NodeEniRef, SubnetPolicy, attachment::record_name, conditions::reason};
+use eniway_api::{
+    NodeEni, NodeEniAttachmentSpec, NodeEniRef, SubnetPolicy, attachment::record_name,
+    conditions::reason,
+};
 use eniway_ec2::{Instance, Subnet};
 
 use super::{Desired, Inputs, Node, Problem, Wish, resolve, spec::lies_in};
@@ -56,6 +59,7 @@ impl Place<'_> {
                 chosen.into_iter().collect()
             }
         };
+        let several = chosen.len() > 1;
         for (position, subnet) in chosen {
             let record = record_name(&self.reference, &self.instance.id, &subnet.id);
             if subnet.zone != self.instance.zone {
@@ -72,6 +76,9 @@ impl Place<'_> {
             }
             let mut spec = self.spec(&subnet.id, position, &groups.found);
             self.addresses(&mut spec, subnet);
+            if several {
+                tell_apart(&mut spec, position);
+            }
             spec.adopt = self.adopts(inputs, &record, &subnet.id);
             desired.wishes.push(Wish { record, spec });
         }
@@ -131,5 +138,31 @@ impl Place<'_> {
                 message,
             });
         }
+    }
+}
+
+/// A node's interfaces have a name each.
+fn tell_apart(spec: &mut NodeEniAttachmentSpec, position: u32) {
+    let name = spec.interface.as_mut().and_then(|one| one.name.as_mut());
+    if let Some(name) = name {
+        *name = format!("{name}-{position}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_interfaces_of_a_node_have_a_name_each() {
+        let mut spec = NodeEniAttachmentSpec::default();
+        tell_apart(&mut spec, 1);
+        assert_eq!(spec.interface, None);
+        spec.interface = Some(eniway_api::InterfaceWish {
+            name: Some("fast".to_owned()),
+            ..Default::default()
+        });
+        tell_apart(&mut spec, 1);
+        assert_eq!(spec.interface.unwrap().name.unwrap(), "fast-1");
     }
 }

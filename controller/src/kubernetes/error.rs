@@ -76,6 +76,16 @@ impl Error {
             _ => false,
         }
     }
+
+    /// Whether the API server said no, so that nothing was written. Another failure may be an answer that was lost.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::WriteRecord { source, .. } => matches!(code(source), 400..=499),
+            _ => false,
+        }
+    }
+
     /// Whether we may not write the node.
     #[must_use]
     pub fn denies_nodes(&self) -> bool {

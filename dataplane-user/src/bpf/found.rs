@@ -8,6 +8,7 @@ use super::{
     Error,
     pins::{self, Pins},
 };
+use crate::sysctl::Sysctl;
 
 /// What the agent changes of an interface, and gives back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -16,6 +17,8 @@ pub enum Setting {
     Mtu,
     /// Channels in use.
     Channels,
+    /// A setting in /proc/sys/net.
+    Sysctl(Sysctl),
 }
 
 impl Pins {
@@ -57,6 +60,7 @@ impl Pins {
         self.root().join(match setting {
             Setting::Mtu => "mtu",
             Setting::Channels => "channels",
+            Setting::Sysctl(sysctl) => sysctl.as_str(),
         })
     }
 }

@@ -189,6 +189,7 @@ fn an_unreadable_record_can_still_be_released() {
         eni: Some("eni-1".into()),
         mac: None,
         force: false,
+        network: Network::default(),
     };
     assert_eq!(unreadable.release, Some(release));
 }

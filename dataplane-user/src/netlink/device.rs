@@ -46,7 +46,7 @@ pub(super) fn observe(index: IfIndex, name: &str) -> Device {
 
 impl Release {
     /// That of the running kernel.
-    fn current() -> Self {
+    pub(super) fn current() -> Self {
         let name = nix::sys::utsname::uname();
         let release = name.as_ref().ok().and_then(|name| name.release().to_str());
         release.and_then(Self::parse).unwrap_or_default()

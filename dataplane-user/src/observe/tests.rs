@@ -10,6 +10,7 @@ fn link(index: IfIndex, name: &str, kind: Option<&str>) -> Link {
     Link {
         index,
         name: name.to_owned(),
+        other_names: Vec::new(),
         mac: ENI,
         kind: kind.map(str::to_owned),
         up: false,

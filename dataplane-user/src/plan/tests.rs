@@ -1,5 +1,6 @@
 mod laws;
 mod model;
+mod networks;
 mod policies;
 mod steered;
 
@@ -28,6 +29,7 @@ fn desired(ingress: WantedIngress, mode: Mode) -> Desired {
             subnets: Vec::new(),
         },
         steering: Vec::new(),
+        network: Network::default(),
     }
 }
 
@@ -36,6 +38,7 @@ fn release(force: bool) -> Wish {
         eni: Some(ENI.into()),
         mac: None,
         force,
+        network: networks::wanted(),
     }
 }
 
@@ -246,7 +249,15 @@ fn only_what_no_record_knows_is_an_orphan() {
         },
     ];
     let found = BTreeMap::from([(ENI.to_owned(), 1500), ("eni-3".to_owned(), 1500)]);
-    let orphans = orphans(&attached, &found, &found, &[ENI.into()]);
+    let orphans = orphans(
+        &attached,
+        &Found {
+            mtus: found.clone(),
+            channels: found,
+            ..Found::default()
+        },
+        &[ENI.into()],
+    );
     let eni = "eni-2".into();
     let detach = Action::DetachGuard { eni };
     let eni = "eni-3".into();

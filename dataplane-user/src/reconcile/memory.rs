@@ -82,7 +82,8 @@ impl Memory {
             | Action::SetChannels { .. }
             | Action::RestoreChannels { .. }
             | Action::ForgetChannels { .. }
-            | Action::SetUp { .. } => None,
+            | Action::SetUp { .. }
+            | Action::Network(_) => None,
         }
     }
 

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use eniway_api::EniId;
 
 use super::memory::Memory;
-use crate::{desired::Record, kubernetes::Change};
+use crate::{
+    desired::{Record, wish},
+    kubernetes::Change,
+};
 
 /// The records, and what is remembered of each by its UID.
 #[derive(Default)]
@@ -46,6 +49,15 @@ impl Store {
             Some((record.eni()?.to_string(), name))
         });
         here.collect()
+    }
+
+    /// The tables of routes that readable records use.
+    pub(super) fn tables(&self) -> Vec<u32> {
+        let records = self.records.values().filter_map(|record| match record {
+            Record::Readable(record) => wish(record).network()?.table,
+            Record::Unreadable(_) => None,
+        });
+        records.collect()
     }
 
     pub(super) fn knows_every_eni(&self) -> bool {

@@ -3,8 +3,9 @@ use expect_test::{Expect, expect};
 use super::*;
 use crate::{
     bpf::{GuardConfig, Hook, WantedIngress},
+    desired::Network,
     netlink::{Channels, Device, Driver, Release},
-    plan::{InForce, steering::Targets},
+    plan::{InForce, network::Shown, steering::Targets},
 };
 
 struct Case {
@@ -37,6 +38,7 @@ fn provide() -> Wish {
         ingress: WantedIngress::XdpAuto,
         config: config(),
         steering: Vec::new(),
+        network: Network::default(),
     })
 }
 
@@ -61,6 +63,7 @@ fn good() -> Case {
         presence: Presence::Present(Interface {
             index: 3,
             name: "ens6".to_owned(),
+            other_names: Vec::new(),
             up: true,
             mtu: 9001,
             pci_address: Some("0000:00:06.0".to_owned()),
@@ -93,6 +96,7 @@ fn check(case: &Case, expected: &Expect) {
             found_channels: None,
             in_force: Some(&in_force),
             targets: &Targets::default(),
+            network: &Shown::default(),
         },
         unfinished: case.unfinished,
         failure: case.failure.as_ref(),
@@ -196,6 +200,7 @@ fn a_release_is_over_when_nothing_is_left_and_not_before() {
             eni: Some("eni-1".into()),
             mac: None,
             force,
+            network: Network::default(),
         },
         presence,
         attached,

@@ -26,6 +26,11 @@ impl Eni {
         format!("10.200.101.{}", self.0)
     }
 
+    /// Its place on the instance.
+    pub(crate) fn index(self) -> u8 {
+        self.0 - 9
+    }
+
     /// The name of its record.
     pub(crate) fn record(self) -> String {
         format!("record-{}", self.0)
@@ -71,7 +76,7 @@ impl AgentNode {
             "state": "Attached",
             "eniID": eni.id(),
             "macAddress": eni.mac(),
-            "deviceIndex": 1,
+            "deviceIndex": eni.index(),
             "subnetCIDRs": ["10.200.101.0/24"],
             "addresses": addresses,
             "prefixes": prefixes,

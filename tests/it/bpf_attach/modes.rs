@@ -3,10 +3,11 @@
 use eniway_agent::{
     apply::{Kernel, Programs},
     bpf::{self, AttachReport, Bpf, IngressMode, Mode, Setting, WantedIngress},
-    desired::{Desired, Wish},
+    desired::{Desired, Network, Wish},
     netlink::{self, Device, Release, XdpFeatures},
     observe::{self, Accept, Interface, Presence},
-    plan::{Action, Observed, plan, steering::Targets},
+    plan::{Action, Observed, network::Shown, plan, steering::Targets},
+    sysctl::Sysctls,
     sysfs::Sysfs,
 };
 use eniway_api::{ChannelPolicy, EniId, MacAddress, MtuPolicy};
@@ -31,7 +32,11 @@ impl Old {
         let bpf = Bpf::with_kernel(&root, abilities).unwrap();
         let (netlink, _changes) = netlink::open().unwrap();
         Self {
-            kernel: Kernel::new(netlink.clone(), Programs::opened(root, bpf)),
+            kernel: Kernel::new(
+                netlink.clone(),
+                Sysctls::new("/proc/sys/net"),
+                Programs::opened(root, bpf),
+            ),
             netlink,
         }
     }
@@ -64,6 +69,7 @@ impl Old {
             found_mtu: found.get(ENI).copied(),
             found_channels: None,
             in_force: None,
+            network: &Shown::default(),
         };
         plan(wish, &observed)
     }
@@ -81,6 +87,7 @@ impl Old {
 fn native(mtu_policy: MtuPolicy) -> Wish {
     Wish::Provide(Desired {
         steering: Vec::new(),
+        network: Network::default(),
         eni: EniId::from(ENI),
         mac: MAC,
         mtu: None,
@@ -120,6 +127,7 @@ fn an_mtu_is_lowered_where_the_policy_allows_it_and_given_back() {
                 eni: Some(EniId::from(ENI)),
                 mac: Some(MAC),
                 force: false,
+                network: Network::default(),
             };
             for _ in 0..2 {
                 let actions = old.plan(&release).await;

@@ -71,7 +71,11 @@ fn only_the_agent_sees_the_node() {
             .iter()
             .map(|volume| &volume["hostPath"]["path"])
             .collect();
-        let expected: &[&str] = if agent { &["/sys/fs/bpf"] } else { &[] };
+        let expected: &[&str] = if agent {
+            &["/sys/fs/bpf", "/proc/sys/net"]
+        } else {
+            &[]
+        };
         assert_eq!(paths, expected, "{name}");
     }
 }

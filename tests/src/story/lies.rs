@@ -121,21 +121,25 @@ fn inject(
     Ok(())
 }
 
-/// Sends from the node with an address that is not the interface's.
+/// Sends from the node with an address that is not the interface's, as somebody does who put a route in its way.
 fn spoof(port: &Port, peer: Ipv4Addr) -> anyhow::Result<()> {
-    let stranger = format!("{STRANGER}/32");
-    port.node
-        .command("ip")
-        .args(["addr", "replace", &stranger, "dev", "lo"])
-        .read()?;
+    let [a, b, c, _] = port.address.octets();
+    let gateway = Ipv4Addr::new(a, b, c, 1);
+    let ip = |words: String| {
+        let command = port.node.command("ip");
+        command.args(words.split_whitespace()).read()
+    };
+    let name = &port.name;
+    ip(format!("address replace {STRANGER}/32 dev lo"))?;
+    ip(format!(
+        "route replace {peer}/32 via {gateway} dev {name} onlink"
+    ))?;
     let socket = port.node.udp_bind((STRANGER, 0))?;
     for _ in 0..FRAMES {
         // The guard's refusal comes back as ENOBUFS, which is no failure of the story.
         let _ = socket.send_to(b"eniway", (peer, 4002));
     }
-    port.node
-        .command("ip")
-        .args(["addr", "del", &stranger, "dev", "lo"])
-        .read()?;
+    ip(format!("route delete {peer}/32 dev {name}"))?;
+    ip(format!("address delete {STRANGER}/32 dev lo"))?;
     Ok(())
 }

@@ -50,22 +50,6 @@ impl Port {
         all.extend(labels);
         Ok(Counters::read(&self.node)?.packets(&all))
     }
-
-    /// Gives the interface its address and a way back to the peer, as a Multus user's IPAM would.
-    pub(super) fn address(&self, peer: Ipv4Addr) -> anyhow::Result<()> {
-        let [a, b, c, _] = self.address.octets();
-        let gateway = Ipv4Addr::new(a, b, c, 1).to_string();
-        let (address, peer) = (format!("{}/24", self.address), format!("{peer}/32"));
-        for args in [
-            &["addr", "replace", &address, "dev", &self.name][..],
-            &[
-                "route", "replace", &peer, "via", &gateway, "dev", &self.name,
-            ],
-        ] {
-            self.node.command("ip").args(args).read()?;
-        }
-        Ok(())
-    }
 }
 
 /// Every interface of the story.

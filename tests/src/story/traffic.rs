@@ -12,14 +12,13 @@ use super::port::ports;
 use super::set_up::NODE_ENI;
 use super::{Stage, lies, records};
 
-/// Addresses on the interfaces, then pings and datagrams both ways from another host of the VPC.
+/// Pings and datagrams both ways from another host of the VPC: the agents gave the nodes the addresses and the routes.
 pub(super) fn honest(stage: &Stage<'_>) -> anyhow::Result<()> {
     let Stage { lab, peer, screen } = stage;
     for port in ports(lab)? {
-        port.address(peer.address())?;
         let before = port.packets(&[("outcome", "passed")])?;
-        ping(peer, port.address)?;
-        ping(&port.node, peer.address())?;
+        ping(peer, peer.address(), port.address)?;
+        ping(&port.node, port.address, peer.address())?;
         datagram(peer, peer.address(), &port.node, port.address)?;
         datagram(&port.node, port.address, peer, peer.address())?;
         let passed = port.packets(&[("outcome", "passed")])? - before;
@@ -66,9 +65,12 @@ fn enforce(stage: &Stage<'_>, mode: Enforcement) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn ping(from: &Namespace, to: Ipv4Addr) -> anyhow::Result<()> {
+fn ping(from: &Namespace, source: Ipv4Addr, to: Ipv4Addr) -> anyhow::Result<()> {
+    let (source, to) = (source.to_string(), to.to_string());
     from.command("busybox")
-        .args(["ping", "-c", "3", "-i", "0.2", "-W", "3", &to.to_string()])
+        .args([
+            "ping", "-c", "3", "-i", "0.2", "-W", "3", "-I", &source, &to,
+        ])
         .read()?;
     Ok(())
 }

@@ -176,6 +176,27 @@ fn what_somebody_has_is_passed_over() {
 }
 
 #[test]
+fn a_record_that_may_be_written_keeps_the_member_that_it_was_promised() {
+    for (words, expected) in [("1 2", "eni-2"), ("1 2!", "eni-1"), ("1 2@2", "eni-1")] {
+        let mut world = world(words, InstanceState::Running);
+        let record = think(&world, &[]).wishes[0].record.clone();
+        let promised = |record: &str| Holder {
+            record: record.to_owned(),
+            pool: "p".to_owned(),
+            uid: None,
+        };
+        let mut hold = |records: &[&str]| {
+            let holders = records.iter().map(|record| promised(record)).collect();
+            world.pools.holders.insert("eni-2".into(), holders);
+            said(&think(&world, &[]))
+        };
+        assert_eq!(hold(&[&record]), expected);
+        assert_eq!(hold(&["another"]), "eni-1");
+        assert_eq!(hold(&[&record, "another"]), "eni-1");
+    }
+}
+
+#[test]
 fn a_mark_whose_record_is_gone_means_nothing() {
     check("1#gone", "eni-1");
 }

@@ -18,8 +18,9 @@ fn wishes() -> impl Strategy<Value = Wish> {
     let mtu = prop_oneof![Just(None), Just(Some(1500)), Just(Some(9001))];
     prop_oneof![
         1 => Just(Wish::Wait),
-        8 => (ingress, modes(), mtu).prop_map(|(ingress, mode, mtu)| {
-            Wish::Provide(Desired { mtu, ..desired(ingress, mode) })
+        8 => (ingress, modes(), mtu, any::<bool>()).prop_map(|(ingress, mode, mtu, host)| {
+            let network = if host { networks::wanted() } else { Network::default() };
+            Wish::Provide(Desired { mtu, network, ..desired(ingress, mode) })
         }),
         4 => (any::<bool>(), any::<bool>()).prop_map(|(lower, reduce)| {
             Wish::Provide(Desired {
@@ -74,6 +75,19 @@ proptest! {
         prop_assert_eq!(&mortal.attached, &alive.attached);
         prop_assert_eq!(&mortal.found_mtu, &alive.found_mtu);
         prop_assert_eq!(&mortal.found_channels, &alive.found_channels);
+        prop_assert_eq!(&mortal.network.sysctls, &alive.network.sysctls);
+        prop_assert_eq!(&mortal.network.found, &alive.network.found);
+        let sorted = |kernel: &Kernel| {
+            let stack = &kernel.network.stack;
+            let mut routes: Vec<_> = stack.routes.iter().map(ToString::to_string).collect();
+            let mut rules = stack.rules.clone();
+            let mut addresses: Vec<_> = stack.addresses.iter().map(|one| one.address).collect();
+            routes.sort();
+            rules.sort();
+            addresses.sort();
+            (routes, rules, addresses)
+        };
+        prop_assert_eq!(sorted(&mortal), sorted(&alive));
     }
 
     /// Clean: whatever was asked for meanwhile, a release leaves the interface as it was found.
@@ -87,6 +101,7 @@ proptest! {
             let mut found = kernel.clone();
             found.converge(&release(false));
             prop_assert_eq!(found.presence, untouched.presence);
+            prop_assert_eq!(found.network, untouched.network);
             let left = (found.attached, found.found_mtu, found.found_channels);
             prop_assert_eq!(left, (None, None, None));
         }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::*;
-use crate::netlink::{Device, Driver, Release};
+use crate::netlink::{Address, Device, Driver, Release, Route};
 
 /// A kernel with one ENI, that does what the real one does with each action.
 #[derive(Clone, Debug)]
@@ -14,6 +14,7 @@ pub(super) struct Kernel {
     pub(super) found_channels: Option<u32>,
     pub(super) in_force: Option<InForce>,
     pub(super) targets: Targets,
+    pub(super) network: Shown,
 }
 
 impl Kernel {
@@ -25,6 +26,7 @@ impl Kernel {
             found_channels: None,
             in_force: None,
             targets: Targets::default(),
+            network: Shown::default(),
         }
     }
 
@@ -32,6 +34,7 @@ impl Kernel {
         let interface = Interface {
             index,
             name: "ens6".to_owned(),
+            other_names: Vec::new(),
             up,
             mtu: 1500,
             pci_address: None,
@@ -41,8 +44,13 @@ impl Kernel {
                 ..Device::default()
             },
         };
+        let network = Shown {
+            sysctls: Sysctl::ALL.into_iter().map(|sysctl| (sysctl, 0)).collect(),
+            ..Shown::default()
+        };
         Self {
             presence: Presence::Present(interface),
+            network,
             ..Self::empty()
         }
     }
@@ -94,6 +102,7 @@ impl Kernel {
                 found_channels: self.found_channels,
                 in_force: self.in_force.as_ref(),
                 targets: &self.targets,
+                network: &self.network,
             },
         )
     }
@@ -145,6 +154,7 @@ impl Kernel {
             (Action::ForgetChannels { .. }, _) => {
                 assert!(self.found_channels.take().is_some());
             }
+            (Action::Network(change), _) => self.change(change),
             (Action::SetUp { .. }, Presence::Present(interface)) => interface.up = true,
             (Action::AttachGuard { index, guard, .. }, Presence::Present(interface)) => {
                 assert_eq!(*index, interface.index);
@@ -178,6 +188,76 @@ impl Kernel {
         }
     }
 
+    /// Does as the kernel does: nothing twice, no route without its address, none while the interface is down.
+    fn change(&mut self, change: &Change) {
+        let Shown {
+            stack,
+            sysctls,
+            found,
+            ..
+        } = &mut self.network;
+        match change {
+            Change::AddName { name, .. } => {
+                let Presence::Present(interface) = &mut self.presence else {
+                    panic!("{change} of an interface that is not here")
+                };
+                assert!(!interface.is_named(name));
+                interface.other_names.push(name.clone());
+            }
+            Change::RemoveName { name, .. } => {
+                let Presence::Present(interface) = &mut self.presence else {
+                    panic!("{change} of an interface that is not here")
+                };
+                take(&mut interface.other_names, name);
+            }
+            Change::Set {
+                sysctl,
+                found: before,
+                value,
+                ..
+            } => {
+                found.entry(*sysctl).or_insert(*before);
+                assert_ne!(sysctls.insert(*sysctl, *value), Some(*value));
+            }
+            Change::Restore { sysctl, value, .. } => {
+                assert_eq!(found.remove(sysctl), Some(*value));
+                sysctls.insert(*sysctl, *value);
+            }
+            Change::Forget { sysctl, .. } => assert!(found.remove(sysctl).is_some()),
+            Change::AddAddress { index, address, .. } => {
+                let known = |one: &Address| (one.interface, one.address) == (*index, *address);
+                assert!(!stack.addresses.iter().any(known));
+                stack.addresses.push(Address {
+                    interface: *index,
+                    address: *address,
+                    ours: true,
+                });
+            }
+            Change::RemoveAddress { index, address, .. } => {
+                let before = stack.addresses.len();
+                stack.addresses.retain(|one| {
+                    (one.interface, one.address, one.ours) != (*index, *address, true)
+                });
+                assert_eq!(stack.addresses.len() + 1, before, "{change}");
+            }
+            Change::AddRoute(route) => {
+                assert!(matches!(&self.presence, Presence::Present(interface) if interface.up));
+                let mut addresses = stack.addresses.iter();
+                assert!(addresses.any(|one| Some(one.address.addr()) == route.source));
+                let same =
+                    |one: &Route| (one.table, one.destination) == (route.table, route.destination);
+                stack.routes.retain(|one| !same(one));
+                stack.routes.push(*route);
+            }
+            Change::RemoveRoute(route) => take(&mut stack.routes, route),
+            Change::AddRule(rule) => {
+                assert!(!stack.rules.contains(rule));
+                stack.rules.push(*rule);
+            }
+            Change::RemoveRule(rule) => take(&mut stack.rules, rule),
+        }
+    }
+
     /// What a restart of the agent leaves.
     pub(super) fn restart(&mut self) {
         self.in_force = None;
@@ -197,6 +277,12 @@ impl Kernel {
         }
         panic!("no end: {rounds}");
     }
+}
+
+/// Removes what must be there.
+fn take<T: PartialEq>(from: &mut Vec<T>, what: &T) {
+    let place = from.iter().position(|one| one == what);
+    from.remove(place.expect("it is there"));
 }
 
 /// An ENA takes no program while its MTU is too large or too many channels are in use.

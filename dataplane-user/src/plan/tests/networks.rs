@@ -1,0 +1,134 @@
+//! Names, settings, addresses, routes and rules in plans.
+
+use eniway_api::{Addressing, DeviceIndex, Ec2Status, InterfaceWish};
+
+use super::*;
+use crate::{desired::network::network, netlink::Address};
+
+/// What a record asks for whose interface the host addresses.
+pub(super) fn wanted() -> Network {
+    of(&["10.0.1.7/32", "2600:1f13::7/128"])
+}
+
+fn of(addresses: &[&str]) -> Network {
+    let nets = |nets: &[&str]| nets.iter().map(|net| net.parse().unwrap()).collect();
+    let ec2 = Ec2Status {
+        device_index: Some(DeviceIndex(1)),
+        subnet_cidrs: nets(&["10.0.1.0/24", "2600:1f13::/64"]),
+        addresses: nets(addresses),
+        ..Ec2Status::default()
+    };
+    let wish = InterfaceWish {
+        name: Some("fast".to_owned()),
+        addressing: Some(Addressing::Host),
+        ..InterfaceWish::default()
+    };
+    network(Some(&wish), &ec2)
+}
+
+fn provide(network: Network) -> Wish {
+    Wish::Provide(Desired {
+        network,
+        ..desired(WantedIngress::Tc, Mode::Enforce)
+    })
+}
+
+#[test]
+fn addresses_come_with_the_guard_and_routes_when_the_interface_is_up() {
+    check(
+        Kernel::plugged(3, false),
+        &provide(wanted()),
+        &expect![[r#"
+            guard ens6 for eni-1 (Tc, Enforce); name ens6 fast as well; set rp_filter of ens6 to 2; set arp_ignore of ens6 to 1; set arp_announce of ens6 to 2; give ens6 the address 10.0.1.7/24; give ens6 the address 2600:1f13::7/128; add the rule from 10.0.1.7/32 to table 20001; add the rule from 2600:1f13::7/128 to table 20001
+            set ens6 up
+            add the route to 10.0.1.0/24 in table 20001; add the route to 2600:1f13::/64 in table 20001; add the route to 0.0.0.0/0 by 10.0.1.1 in table 20001; add the route to ::/0 by fe80:ec2::1 in table 20001
+        "#]],
+    );
+}
+
+#[test]
+fn what_somebody_changes_is_repaired_and_what_he_added_stays() {
+    let mut kernel = Kernel::plugged(3, true);
+    let wish = provide(wanted());
+    kernel.converge(&wish);
+    let foreign = Address {
+        interface: 3,
+        address: "10.0.1.99/24".parse().unwrap(),
+        ours: false,
+    };
+    let stack = &mut kernel.network.stack;
+    stack.rules.remove(0);
+    stack.routes.remove(2);
+    stack.addresses.push(foreign);
+    kernel.network.sysctls.insert(Sysctl::RpFilter, 1);
+    check(
+        kernel.clone(),
+        &wish,
+        &expect![[r#"
+            set rp_filter of ens6 to 2; add the route to 0.0.0.0/0 by 10.0.1.1 in table 20001; add the rule from 10.0.1.7/32 to table 20001
+        "#]],
+    );
+    kernel.converge(&wish);
+    kernel.converge(&release(false));
+    assert_eq!(kernel.network.stack.addresses, [foreign]);
+}
+
+#[test]
+fn an_address_that_ec2_took_away_goes_with_its_rule() {
+    let mut kernel = Kernel::plugged(3, true);
+    kernel.converge(&provide(of(&["10.0.1.7/32", "10.0.1.8/32"])));
+    check(
+        kernel,
+        &provide(of(&["10.0.1.7/32"])),
+        &expect![[r#"
+            remove the rule from 10.0.1.8/32 to table 20001; take the address 10.0.1.8/32 off ens6
+        "#]],
+    );
+}
+
+#[test]
+fn an_interface_that_a_pod_takes_leaves_no_rule_behind() {
+    let mut kernel = Kernel::plugged(3, true);
+    kernel.converge(&provide(wanted()));
+    kernel.presence = Presence::Absent;
+    kernel.network.stack.addresses.clear();
+    kernel.network.stack.routes.clear();
+    check(
+        kernel,
+        &provide(wanted()),
+        &expect![[r#"
+            remove the rule from 10.0.1.7/32 to table 20001; remove the rule from 2600:1f13::7/128 to table 20001
+        "#]],
+    );
+}
+
+#[test]
+fn a_node_that_is_stricter_overrules() {
+    let mut strict = Shown {
+        rp_filter: 1,
+        ..Shown::default()
+    };
+    assert_eq!(
+        network::overruled(&wanted(), &strict),
+        None,
+        "Loose is more"
+    );
+    let mut off = wanted();
+    off.sysctls.insert(Sysctl::RpFilter, 0);
+    let told = network::overruled(&off, &strict).unwrap();
+    assert!(
+        told.starts_with("net.ipv4.conf.all.rp_filter is 1,"),
+        "{told}"
+    );
+    strict.rp_filter = 0;
+    assert_eq!(network::overruled(&off, &strict), None);
+}
+
+#[test]
+fn a_table_that_no_record_uses_is_emptied() {
+    let mut kernel = Kernel::plugged(3, true);
+    kernel.converge(&provide(wanted()));
+    let stack = &kernel.network.stack;
+    assert_eq!(network::orphans(stack, &[20_001]), []);
+    assert_eq!(network::orphans(stack, &[20_002]).len(), 2 + 4);
+}
