@@ -26,7 +26,7 @@ use tokio::{
 
 pub use self::{
     device::{Channels, Device, Driver, Release, XdpFeatures},
-    stack::{Address, PROTOCOL, Route, Rule, Stack},
+    stack::{Address, PROTOCOL, Route, Rule, Stack, TABLES},
 };
 
 /// The index of a link, which means something in one network namespace only.

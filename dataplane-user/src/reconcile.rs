@@ -108,12 +108,12 @@ impl Agent {
                 () = shutdown.cancelled() => return Ok(()),
             }
             if store.synced {
-                alarm = self.round(&mut store).await;
+                alarm = self.round(&mut store, Instant::now()).await;
             }
         }
     }
 
-    async fn round(&self, store: &mut Store) -> Alarm {
+    async fn round(&self, store: &mut Store, woken: Instant) -> Alarm {
         let mut alarm = Alarm::default();
         let names: Vec<String> = store.records.keys().cloned().collect();
         for name in names {
@@ -137,6 +137,10 @@ impl Agent {
                 Err(told) => Some(told),
             };
             let Some(status) = status else { continue };
+            let before = record.status().map(|status| status.phase);
+            if let Some(took) = memory.set_up(before, status.phase, woken) {
+                self.metrics.set_up(took);
+            }
             memory.phase = status.phase;
             self.report(record, status, &mut alarm).await;
         }

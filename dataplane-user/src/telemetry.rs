@@ -8,13 +8,14 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 use eniway_api::NodePhase;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 use tokio_util::sync::CancellationToken;
@@ -63,9 +64,23 @@ pub fn log(format: LogFormat) {
 pub struct Metrics {
     actions: Family<ActionLabels, Counter>,
     interfaces: Family<PhaseLabels, Gauge>,
+    set_up: SetUp,
     ready: Arc<AtomicBool>,
     /// The ENIs that are here, and the names of their interfaces.
     present: Arc<Mutex<Vec<(String, String)>>>,
+}
+
+/// Seconds until an interface that came is as its record asks.
+#[derive(Clone)]
+struct SetUp(Histogram);
+
+impl Default for SetUp {
+    fn default() -> Self {
+        let bounds = [
+            0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0, 60.0,
+        ];
+        Self(Histogram::new(bounds))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -99,6 +114,11 @@ impl Metrics {
             },
         };
         self.actions.get_or_create(&labels).inc();
+    }
+
+    /// Tells how long it took from the kernel's event until an interface was set up.
+    pub fn set_up(&self, took: Duration) {
+        self.set_up.0.observe(took.as_secs_f64());
     }
 
     /// Tells the phases of all interfaces, and that the first round is over.
@@ -159,6 +179,11 @@ impl Metrics {
         registry.register("bytes", "Their bytes, with Ethernet headers", bytes);
         registry.register("actions", "Changes of the kernel", self.actions.clone());
         registry.register("interfaces", "Records by phase", self.interfaces.clone());
+        registry.register(
+            "set_up_seconds",
+            "From the kernel's event until an interface is as its record asks",
+            self.set_up.0.clone(),
+        );
         allowance::register(&mut registry, drivers);
         let mut text = String::new();
         encode(&mut text, &registry)?;

@@ -30,6 +30,10 @@ fn an_interface_is_guarded_from_its_record_to_its_release() {
     assert_eq!(ready["driver"], "veth");
     assert_eq!(ready["enforcement"], "Enforce");
     assert!(node.metrics("/readyz").contains("200 OK"));
+    assert!(
+        node.metrics("/metrics")
+            .contains("eniway_agent_set_up_seconds_count 1")
+    );
 
     node.ip("address add 10.200.101.10/24 dev eth10");
     node.ip("address add 10.200.101.77/24 dev eth10");

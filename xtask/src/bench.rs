@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: the tables of the README, measured on this machine.
 
+mod agent;
 mod controller;
 mod data_path;
 
@@ -14,8 +15,8 @@ use crate::setup::{self, Need};
 use crate::step;
 use crate::workspace::Workspace;
 
-/// Measures what the check costs a packet, beside a bare drop and xdp-filter, and what the
-/// controller costs EC2, beside the peer. Only ratios mean something on another machine.
+/// Measures what the check costs a packet, beside a bare drop and xdp-filter, how soon an interface is set up, and
+/// what the controller costs EC2, beside the peer. Only ratios mean something on another machine.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Only this one.
@@ -29,6 +30,7 @@ pub(crate) struct Arguments {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Bench {
     DataPath,
+    Agent,
     Controller,
 }
 
@@ -36,7 +38,9 @@ impl Bench {
     fn needs(self) -> &'static [Need] {
         match self {
             Self::DataPath => &[Need::Root, Need::Kernel, Need::Rust, Need::Peers],
-            Self::Controller => &[Need::Root, Need::Kernel, Need::Rust, Need::Musl, Need::Lab],
+            Self::Agent | Self::Controller => {
+                &[Need::Root, Need::Kernel, Need::Rust, Need::Musl, Need::Lab]
+            }
         }
     }
 
@@ -44,13 +48,14 @@ impl Bench {
     fn run(self, workspace: &Workspace, quick: bool) -> Result<String> {
         match self {
             Self::DataPath => data_path::run(workspace),
+            Self::Agent => agent::run(workspace),
             Self::Controller => controller::run(workspace, quick),
         }
     }
 }
 
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
-    let wanted: Vec<_> = [Bench::DataPath, Bench::Controller]
+    let wanted: Vec<_> = [Bench::DataPath, Bench::Agent, Bench::Controller]
         .into_iter()
         .filter(|bench| arguments.what.is_none_or(|what| what == *bench))
         .collect();

@@ -8,11 +8,11 @@ use std::{
 use eniway_api::{Addressing, Ec2Status, InterfaceWish, Routing, RpFilter};
 use ipnet::IpNet;
 
-use crate::{netlink::Rule, sysctl::Sysctl};
+use crate::{
+    netlink::{Rule, TABLES},
+    sysctl::Sysctl,
+};
 
-/// Our tables are 20000 + 100 × network card + device index: ec2-net-utils and the VPC CNI count from 1 and from
-/// 10000.
-const FIRST_TABLE: u32 = 20_000;
 /// Our rules are asked after those of the VPC CNI (up to 1536) and before those of ec2-net-utils (from 10000).
 const RULE_PRIORITY: u32 = 9_000;
 /// Every IPv6 subnet's router.
@@ -46,7 +46,7 @@ pub struct Way {
 pub fn network(wish: Option<&InterfaceWish>, ec2: &Ec2Status) -> Network {
     let table = ec2.device_index.map(|index| {
         let card = u32::from(ec2.network_card_index.unwrap_or_default());
-        FIRST_TABLE + 100 * card + u32::from(index.0)
+        TABLES.start + 100 * card + u32::from(index.0)
     });
     let Some(wish) = wish else {
         return Network {

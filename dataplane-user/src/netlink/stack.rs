@@ -25,8 +25,9 @@ use super::{Error, IfIndex, Netlink, Release};
 /// 186 to 192 are FRR's).
 pub const PROTOCOL: u8 = 229;
 
-/// 20000 + 100 × network card + device index, of up to 32 cards.
-const OUR_TABLES: std::ops::Range<u32> = 20_000..23_200;
+/// Tables that are ours: 20000 + 100 × network card + device index, of up to 32 cards. ec2-net-utils and the VPC CNI
+/// count from 1 and from 10000.
+pub const TABLES: std::ops::Range<u32> = 20_000..23_200;
 
 /// What the namespace has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -167,7 +168,7 @@ impl Netlink {
 /// Whether the route stands in a table that eniway uses.
 pub(super) fn is_in_our_table(message: &RouteMessage) -> bool {
     message.attributes.iter().any(
-        |attribute| matches!(attribute, RouteAttribute::Table(table) if OUR_TABLES.contains(table)),
+        |attribute| matches!(attribute, RouteAttribute::Table(table) if TABLES.contains(table)),
     )
 }
 

@@ -22,6 +22,8 @@ pub(super) struct Memory {
     pub(super) failed: Option<Failed>,
     pub(super) missing_since: Option<Instant>,
     pub(super) phase: NodePhase,
+    /// When its interface came, while it is not set up.
+    came: Option<Instant>,
     /// The name of its interface, while it is here.
     pub(super) interface: Option<String>,
 }
@@ -85,6 +87,25 @@ impl Memory {
             | Action::SetUp { .. }
             | Action::Network(_) => None,
         }
+    }
+
+    /// How long it took to set the interface up, when this look finds that it is: `woken` is when the kernel's event
+    /// came. One that an earlier agent has set up counts no more.
+    pub(super) fn set_up(
+        &mut self,
+        before: Option<NodePhase>,
+        now: NodePhase,
+        woken: Instant,
+    ) -> Option<Duration> {
+        if self.interface.is_none() || before == Some(NodePhase::Ready) {
+            self.came = None;
+            return None;
+        }
+        let came = *self.came.get_or_insert(woken);
+        (now == NodePhase::Ready).then(|| {
+            self.came = None;
+            came.elapsed()
+        })
     }
 
     /// How long the interface has been missing.

@@ -18,6 +18,7 @@ mod kubernetes;
 mod measure;
 mod metrics;
 mod peer;
+mod plugs;
 mod program;
 mod table;
 mod watch;
@@ -45,6 +46,11 @@ struct Flags {
     /// Nothing but controllers that are killed, so many times.
     #[arg(long)]
     kills: Option<u32>,
+    /// The agent's program: nothing but interfaces that come and go, so many times.
+    #[arg(long, requires = "plugs")]
+    agent: Option<PathBuf>,
+    #[arg(long, requires = "agent")]
+    plugs: Option<u32>,
 }
 
 fn main() -> ExitCode {
@@ -60,6 +66,10 @@ fn main() -> ExitCode {
 fn run(flags: &Flags) -> anyhow::Result<()> {
     if let Some(runs) = flags.kills {
         print!("{}", kills::run(runs, &flags.controller)?);
+        return Ok(());
+    }
+    if let (Some(runs), Some(agent)) = (flags.plugs, &flags.agent) {
+        print!("{}", plugs::run(runs, agent, &flags.controller)?);
         return Ok(());
     }
     let mut results = Vec::new();

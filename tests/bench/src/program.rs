@@ -98,7 +98,14 @@ impl Program {
     }
 
     pub(crate) fn memory(&self) -> Result<Memory> {
-        let path = format!("/proc/{}/status", self.child.id());
+        Memory::of(self.child.id())
+    }
+}
+
+impl Memory {
+    /// Of a process.
+    pub(crate) fn of(process: u32) -> Result<Self> {
+        let path = format!("/proc/{process}/status");
         let status = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
         let field = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
@@ -106,7 +113,7 @@ impl Program {
             let number = number.and_then(|number| number.parse().ok());
             number.with_context(|| format!("{path} has no {name}"))
         };
-        Ok(Memory {
+        Ok(Self {
             now: field("VmRSS:")?,
             highest: field("VmHWM:")?,
         })
