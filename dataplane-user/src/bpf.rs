@@ -54,13 +54,20 @@ pub use self::{
     object::{Verified, objects, verify},
     refusal::Obstacle,
 };
-use self::{hook::Hooks, maps::Maps, object::Object, pins::Pins};
+use self::{
+    hook::Hooks,
+    maps::Maps,
+    object::{Loader, Object},
+    pins::Pins,
+};
 
 /// The guards of this node.
 #[derive(Debug)]
 pub struct Bpf {
     pins: Pins,
     kernel: Kernel,
+    /// Made when something is loaded first.
+    loader: Option<Loader>,
 }
 
 /// What an ENI's guard should be.
@@ -188,6 +195,7 @@ impl Bpf {
         Ok(Self {
             pins: Pins::open(root)?,
             kernel,
+            loader: None,
         })
     }
 
@@ -214,7 +222,13 @@ impl Bpf {
         self.pins.create(eni)?;
         let frags = self.kernel.frags && want.ingress != WantedIngress::Tc;
         let tables = steering::compile(&want.steering);
-        let mut object = Object::load(frags, &self.pins, eni, &tables)?;
+        let mut object = Object::load(
+            self.loader.get_or_insert_with(Loader::new),
+            frags,
+            &self.pins,
+            eni,
+            &tables,
+        )?;
         self.devices(&mut object, &want.steering, frags)?;
         Maps::open(&self.pins, eni)?.fill(&settings)?;
         let report =
@@ -226,7 +240,7 @@ impl Bpf {
     /// Lets the rules redirect to interfaces. What leaves through an ENI that is guarded is checked there, too, by
     /// a program of that guard, which the map keeps.
     fn devices(
-        &self,
+        &mut self,
         object: &mut Object,
         rules: &[steering::Rule],
         frags: bool,
@@ -244,7 +258,14 @@ impl Bpf {
             let guard = guards.iter().find(|guard| guard.ifindex == target);
             let mut check = guard
                 .map(|guard| {
-                    Object::load(frags, &self.pins, &guard.eni, &steering::Tables::default())
+                    let none = steering::Tables::default();
+                    Object::load(
+                        self.loader.get_or_insert_with(Loader::new),
+                        frags,
+                        &self.pins,
+                        &guard.eni,
+                        &none,
+                    )
                 })
                 .transpose()?;
             tables::device(object, target, check.as_mut())?;

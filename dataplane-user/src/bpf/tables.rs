@@ -22,12 +22,24 @@ const CPU_QUEUE: u32 = 2048;
 /// What the errors call the owner of the maps.
 const OWNER: &str = "the steering rules";
 
+/// All values of what rules look at, for a loader keeps no copy.
+static LOOKS: [u32; 64] = {
+    let mut all = [0; 64];
+    let mut looks = 0;
+    while looks < 64 {
+        all[looks as usize] = looks;
+        looks += 1;
+    }
+    all
+};
+const _: () = assert!(abi::looks::DESTINATION_PORT << 1 == 64);
+
 /// Makes the maps as large as the rules need, and tells the verifier what they look at.
-pub(super) fn size<'a>(loader: &mut EbpfLoader<'a>, tables: &'a Tables) {
+pub(super) fn size(loader: &mut EbpfLoader<'_>, tables: &Tables) {
     let count = |length: usize| u32::try_from(length).unwrap_or(u32::MAX).max(1);
     let ports = |any: bool| if any { PORT_ENTRIES } else { 1 };
     loader
-        .override_global(STEERING, &tables.looks, true)
+        .override_global(STEERING, &LOOKS[tables.looks as usize], true)
         .map_max_entries(SOURCE4, count(tables.source4.len()))
         .map_max_entries(SOURCE6, count(tables.source6.len()))
         .map_max_entries(DESTINATION4, count(tables.destination4.len()))
