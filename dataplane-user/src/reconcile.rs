@@ -373,8 +373,8 @@ impl Agent {
         let recorded: Vec<EniId> = store.enis().cloned().collect();
         let mut memory = Memory::default();
         let mut orphans = orphans(&attached, &found, &recorded);
-        if let Ok(stack) = self.kernel.stack().await {
-            let strays = network::orphans(&stack, &store.tables());
+        if let (Some(tables), Ok(stack)) = (store.tables(), self.kernel.stack().await) {
+            let strays = network::orphans(&stack, &tables);
             orphans.extend(strays.into_iter().map(Action::Network));
         }
         if let Some(failure) = self.apply_all(&orphans, &mut memory).await {

@@ -187,7 +187,7 @@ pub fn withdraw(eni: &EniId, wanted: &Network, presence: &Presence, shown: &Show
     changes
 }
 
-/// What takes the rules away of an interface that a pod has: its addresses and routes did not go with it.
+/// What takes the rules away of an interface that a pod has. Its addresses and routes went with it, its rules did not.
 #[must_use]
 pub fn suspend(wanted: &Network, shown: &Shown) -> Vec<Change> {
     let rules = shown.stack.rules.iter();

@@ -51,13 +51,18 @@ impl Store {
         here.collect()
     }
 
-    /// The tables of routes that readable records use.
-    pub(super) fn tables(&self) -> Vec<u32> {
-        let records = self.records.values().filter_map(|record| match record {
-            Record::Readable(record) => wish(record).network()?.table,
-            Record::Unreadable(_) => None,
-        });
-        records.collect()
+    /// The tables of routes that records use. `None` while one cannot be read, which may use any.
+    pub(super) fn tables(&self) -> Option<Vec<u32>> {
+        let mut tables = Vec::new();
+        for record in self.records.values() {
+            match record {
+                Record::Readable(record) => {
+                    tables.extend(wish(record).network().and_then(|network| network.table));
+                }
+                Record::Unreadable(_) => return None,
+            }
+        }
+        Some(tables)
     }
 
     pub(super) fn knows_every_eni(&self) -> bool {
@@ -66,5 +71,29 @@ impl Store {
             .records
             .values()
             .any(|record| unreadable(record) && record.eni().is_none())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::desired::Unreadable;
+
+    #[test]
+    fn a_record_that_cannot_be_read_may_use_any_table() {
+        let mut store = Store::default();
+        assert_eq!(store.tables(), Some(Vec::new()));
+        let unreadable = Unreadable {
+            name: "newer".to_owned(),
+            uid: "1".to_owned(),
+            generation: None,
+            eni: Some("eni-1".into()),
+            status: None,
+            release: None,
+            error: "unknown".to_owned(),
+        };
+        store.change(Change::Applied(Record::Unreadable(Box::new(unreadable))));
+        assert!(store.knows_every_eni());
+        assert_eq!(store.tables(), None);
     }
 }

@@ -151,7 +151,6 @@ fn what_somebody_takes_away_comes_back_and_a_release_leaves_nothing() {
         "route flush table 20001",
         "address del 10.200.101.10/24 dev eth10",
         "link set eth10 down",
-        "link set eth10 down",
         "link property del dev eth10 altname fast",
     ] {
         set_sysctl(&node, "ipv4/conf/eth10/rp_filter", "0");
