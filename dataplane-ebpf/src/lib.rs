@@ -8,6 +8,7 @@
 
 pub mod guard;
 pub mod packet;
+pub mod pods;
 pub mod steering;
 
 #[cfg(target_arch = "bpf")]
@@ -15,7 +16,11 @@ mod events;
 #[cfg(target_arch = "bpf")]
 mod forward;
 #[cfg(target_arch = "bpf")]
+mod frames;
+#[cfg(target_arch = "bpf")]
 mod maps;
+#[cfg(target_arch = "bpf")]
+pub mod pod_programs;
 #[cfg(target_arch = "bpf")]
 pub mod programs;
 

@@ -1,12 +1,13 @@
 //! The maps of one ENI.
 
 use aya_ebpf::{
+    bindings::BPF_F_NO_PREALLOC,
     macros::map,
-    maps::{Array, CpuMap, DevMapHash, LpmTrie, PerCpuArray, RingBuf, XskMap},
+    maps::{Array, CpuMap, DevMapHash, HashMap, LpmTrie, PerCpuArray, RingBuf, XskMap},
 };
 use eniway_abi::{
     ADDRESSES, AddressValue, COUNTERS, Config, Counter, EVENTS_BYTES, MAX_DEVICES, MAX_QUEUES,
-    Sampler, Watcher,
+    POD_ADDRESSES, Pod, Sampler, Watcher,
     steering::{Action, Rules},
 };
 
@@ -41,6 +42,15 @@ pub(crate) const LONGEST_HEADER: usize = size_of::<Ipv6>();
 /// lets a map be read where it is not aligned, as fields of headers are.
 #[map]
 pub(crate) static COPY: PerCpuArray<[u8; LONGEST_HEADER]> = PerCpuArray::with_max_entries(1, 0);
+
+/// Who has which address, IPv4 mapped into IPv6; in network order, as an integer.
+#[map]
+pub(crate) static PODS: HashMap<u128, Pod> =
+    HashMap::with_max_entries(POD_ADDRESSES, BPF_F_NO_PREALLOC);
+
+/// The index of the ENI's interface.
+#[map]
+pub(crate) static UPLINK: Array<u32> = Array::with_max_entries(1, 0);
 
 // The steering rules. The agent makes these maps as large as the rules need, and anew for each set of
 // rules, so that a program goes from one set to the next between two packets. Only sockets stay.

@@ -141,6 +141,10 @@ impl Kernel {
                 let detach = move |bpf: &mut Bpf| bpf.detach(eni.as_str());
                 self.programs.with(detach).await?;
             }
+            Action::RemovePod { eni, interface } => {
+                let remove = move |bpf: &mut Bpf| bpf.remove_pod(eni.as_str(), interface);
+                self.programs.with(remove).await?;
+            }
             Action::Network(change) => self.change(change).await?,
         }
         Ok(None)
@@ -228,7 +232,7 @@ impl Programs {
 
     /// Runs `work` on a thread of its own: the first native XDP program resets an ENA device, which
     /// takes most of a second.
-    async fn with<T, W>(&self, work: W) -> Result<T, Error>
+    pub(crate) async fn with<T, W>(&self, work: W) -> Result<T, Error>
     where
         T: Send + 'static,
         W: FnOnce(&mut Bpf) -> Result<T, bpf::Error> + Send + 'static,

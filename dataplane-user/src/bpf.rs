@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! <root>/links/<eni>/ingress, egress                      the attachments; removing one detaches
+//! <root>/links/<eni>/pods, pod-<interface>                those of pods that share the ENI
 //! <root>/maps/v<LAYOUT>/<eni>/CONFIG, LOCAL4, …           settings, addresses, counters
 //! <root>/mtu/<eni>, channels/<eni>, rp_filter/<eni>, …     what it had before ours, as a link's target
 //! ```
@@ -30,6 +31,7 @@ mod link;
 mod maps;
 mod object;
 mod pins;
+mod pods;
 mod refusal;
 mod slot;
 pub mod steering;
@@ -52,6 +54,7 @@ pub use self::{
     hook::IngressMode,
     kernel::{Kernel, cpus},
     object::{Verified, objects, verify},
+    pods::PodInterface,
     refusal::Obstacle,
 };
 use self::{
@@ -59,6 +62,7 @@ use self::{
     maps::Maps,
     object::{Loader, Object},
     pins::Pins,
+    pods::Pods,
 };
 
 /// The guards of this node.
@@ -131,6 +135,8 @@ pub struct Attached {
     pub ingress: Option<Hook>,
     /// The check of what leaves.
     pub egress: Option<Hook>,
+    /// Pods that share the ENI.
+    pub pods: Vec<PodInterface>,
 }
 
 /// One attached program.
@@ -204,8 +210,14 @@ impl Bpf {
         self.pins
             .enis()?
             .into_iter()
-            .map(|eni| Hooks::new(&self.pins, &eni, self.kernel).observe())
+            .map(|eni| self.observe(&eni))
             .collect()
+    }
+
+    fn observe(&self, eni: &str) -> Result<Attached, Error> {
+        let attached = Hooks::new(&self.pins, eni, self.kernel).observe()?;
+        let pods = Pods::new(&self.pins, eni, self.kernel).all()?;
+        Ok(Attached { pods, ..attached })
     }
 
     /// Makes the ENI's guard what it should be, whatever is there.
@@ -233,6 +245,7 @@ impl Bpf {
         Maps::open(&self.pins, eni)?.fill(&settings)?;
         let report =
             Hooks::new(&self.pins, eni, self.kernel).attach(&mut object, ifindex, want.ingress)?;
+        Pods::new(&self.pins, eni, self.kernel).attach(&mut object, ifindex)?;
         self.pins.remove_other_layouts(eni)?;
         Ok(report)
     }
@@ -281,8 +294,38 @@ impl Bpf {
 
     /// Removes the ENI's guard and all that belongs to it. Nothing there is success.
     pub fn detach(&mut self, eni: &str) -> Result<(), Error> {
+        Pods::new(&self.pins, eni, self.kernel).detach()?;
         Hooks::new(&self.pins, eni, self.kernel).detach()?;
         self.pins.remove(eni)
+    }
+
+    /// Lets a pod share the ENI: what arrives for its addresses goes to it, and what it sends from them goes out.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotGuarded`] if the ENI has no guard here; [`Error::Taken`] if another pod has one of the addresses.
+    pub fn add_pod(&mut self, eni: &str, pod: &PodInterface) -> Result<(), Error> {
+        let attached = Hooks::new(&self.pins, eni, self.kernel).observe()?;
+        if attached.ifindex == 0 {
+            return Err(Error::NotGuarded {
+                eni: eni.to_owned(),
+            });
+        }
+        let pods = Pods::new(&self.pins, eni, self.kernel);
+        pods.check(pod)?;
+        let mut object = Object::load(
+            self.loader.get_or_insert_with(Loader::new),
+            self.kernel.frags,
+            &self.pins,
+            eni,
+            &steering::Tables::default(),
+        )?;
+        pods.add(&mut object, attached.ifindex, pod)
+    }
+
+    /// Ends it. Nothing there is success.
+    pub fn remove_pod(&mut self, eni: &str, interface: u32) -> Result<(), Error> {
+        Pods::new(&self.pins, eni, self.kernel).remove(interface)
     }
 
     /// Gives what each ENI was found with for which the setting was changed.

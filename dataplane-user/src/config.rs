@@ -1,6 +1,11 @@
 //! What the agent is asked to do: the only place that reads flags and the environment.
 
-use std::{net::SocketAddr, num::NonZero, path::PathBuf};
+use std::{
+    env,
+    net::SocketAddr,
+    num::NonZero,
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use eniway_api::InstanceId;
@@ -11,10 +16,19 @@ use eniway_api::InstanceId;
 pub struct Cli {
     /// Instead of running.
     #[command(subcommand)]
-    pub look: Option<Look>,
+    pub instead: Option<Instead>,
 
     #[command(flatten)]
     pub run: Option<Config>,
+}
+
+/// What it may do instead of running.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Instead {
+    #[command(flatten)]
+    Look(Look),
+    /// Copies this program to where the container runtime looks for CNI plugins, as `eniway`.
+    InstallCni(InstallCni),
 }
 
 /// What a person may want to see.
@@ -26,6 +40,47 @@ pub enum Look {
     Top(Top),
     /// Shows packets that break a rule, as they come.
     Monitor(Monitor),
+}
+
+/// Where the CNI plugin goes.
+#[derive(Clone, Debug, Args)]
+pub struct InstallCni {
+    /// The folder of CNI plugins.
+    #[arg(long, default_value = "/opt/cni/bin")]
+    pub to: PathBuf,
+}
+
+/// The name under which this program is a CNI plugin.
+pub const CNI_PLUGIN: &str = "eniway";
+
+/// What a container runtime asks of a CNI plugin, by its environment.
+#[derive(Clone, Debug, PartialEq, Eq, Parser)]
+pub struct CniCall {
+    #[arg(long, env = "CNI_COMMAND", default_value = "")]
+    pub command: String,
+
+    #[arg(long, env = "CNI_CONTAINERID", default_value = "")]
+    pub container: String,
+
+    /// The path of the pod's network namespace.
+    #[arg(long, env = "CNI_NETNS", default_value = "")]
+    pub namespace: String,
+
+    /// The name that the pod's interface gets.
+    #[arg(long, env = "CNI_IFNAME", default_value = "")]
+    pub interface: String,
+}
+
+impl CniCall {
+    /// `None` when this program was not started as a CNI plugin.
+    #[must_use]
+    pub fn from_environment() -> Option<Self> {
+        let program = env::args_os().next()?;
+        if Path::new(&program).file_name()? != CNI_PLUGIN {
+            return None;
+        }
+        Self::try_parse_from([program]).ok()
+    }
 }
 
 /// Which guards.
@@ -96,7 +151,8 @@ pub struct Config {
     #[arg(long, default_value = "/sys/fs/bpf/eniway")]
     pub bpffs: PathBuf,
 
-    /// Where applications get the maps of AF_XDP sockets for steering rules of type Socket. Without it none does.
+    /// Where programs of the node are answered: the CNI plugin, and applications with AF_XDP sockets for steering
+    /// rules of type Socket. Without it none is.
     #[arg(long)]
     pub socket: Option<PathBuf>,
 

@@ -3,9 +3,12 @@
 //! Each module decides, looks, changes, or is a door to something outside:
 //! `kubernetes` tells the records → `desired` reads them → `observe` looks through `netlink` and `sysfs`
 //! → `plan` decides → `apply` changes through `netlink`, `sysctl` and `bpf` → `status` says what is there.
-//! `reconcile` goes round these, whenever something has changed.
+//! `reconcile` goes round these, whenever something has changed. `sockets` answers programs of the node: those with
+//! AF_XDP sockets, and `cni`, which the container runtime calls, by what `pods` knows.
 
+pub mod cni;
 pub mod config;
+pub mod pods;
 pub mod run;
 pub mod sockets;
 pub mod telemetry;

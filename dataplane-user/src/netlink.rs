@@ -5,6 +5,7 @@ mod ethtool;
 mod features;
 pub(crate) mod message;
 mod stack;
+mod veth;
 
 use std::{fmt, io, sync::Arc};
 
@@ -27,6 +28,7 @@ use tokio::{
 pub use self::{
     device::{Channels, Device, Driver, Release, XdpFeatures},
     stack::{Address, PROTOCOL, Route, Rule, Stack, TABLES},
+    veth::{End, MAIN_TABLE},
 };
 
 /// The index of a link, which means something in one network namespace only.

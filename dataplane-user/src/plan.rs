@@ -5,10 +5,11 @@
 
 mod action;
 pub mod network;
+pub mod pods;
 pub mod preflight;
 pub mod steering;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use eniway_api::EniId;
 
@@ -43,6 +44,8 @@ pub struct Observed<'a> {
     pub targets: &'a Targets,
     /// What the node's network shows.
     pub network: &'a Shown,
+    /// The node's links.
+    pub links: &'a BTreeSet<IfIndex>,
 }
 
 /// What this process has put in force for one ENI.
@@ -75,6 +78,28 @@ impl InForce {
 /// What to do next.
 #[must_use]
 pub fn plan(wish: &Wish, observed: &Observed<'_>) -> Vec<Action> {
+    let mut actions = gone_pods(wish, observed);
+    actions.extend(of_interface(wish, observed));
+    actions
+}
+
+/// Pods that ended without a word to the CNI plugin, which took their veths along.
+fn gone_pods(wish: &Wish, observed: &Observed<'_>) -> Vec<Action> {
+    let (Some(eni), Some(attached)) = (wish.eni(), observed.attached) else {
+        return Vec::new();
+    };
+    let gone = attached
+        .pods
+        .iter()
+        .filter(|pod| !observed.links.contains(&pod.interface));
+    gone.map(|pod| Action::RemovePod {
+        eni: eni.clone(),
+        interface: pod.interface,
+    })
+    .collect()
+}
+
+fn of_interface(wish: &Wish, observed: &Observed<'_>) -> Vec<Action> {
     match wish {
         Wish::Wait => Vec::new(),
         Wish::Provide(desired) => match observed.presence {
@@ -94,7 +119,7 @@ pub fn plan(wish: &Wish, observed: &Observed<'_>) -> Vec<Action> {
             network,
             ..
         } => {
-            if is_in_pod(observed) && !force {
+            if is_in_use(observed) && !force {
                 return Vec::new();
             }
             let eni = eni.as_ref();
@@ -110,6 +135,15 @@ pub fn is_in_pod(observed: &Observed<'_>) -> bool {
         && observed
             .attached
             .is_some_and(|attached| attached.ifindex != 0)
+}
+
+/// A pod has the interface, or some have addresses of it.
+#[must_use]
+pub fn is_in_use(observed: &Observed<'_>) -> bool {
+    let shared = observed
+        .attached
+        .is_some_and(|attached| !attached.pods.is_empty());
+    shared || is_in_pod(observed)
 }
 
 /// Whether both programs are attached to `interface`.
@@ -205,7 +239,10 @@ fn provide(desired: &Desired, interface: &Interface, observed: &Observed<'_>) ->
         changes.append(&mut actions);
         actions = changes;
     }
-    let network = network::provide(&desired.eni, &desired.network, interface, observed.network);
+    let pods = observed.attached.map_or(&[][..], |attached| &attached.pods);
+    let pods: Vec<IfIndex> = pods.iter().map(|pod| pod.interface).collect();
+    let (wanted, shown) = (&desired.network, observed.network);
+    let network = network::provide(&desired.eni, wanted, interface, shown, &pods);
     actions.extend(network.into_iter().map(Action::Network));
     if !interface.up && (guarded || desired.config.mode != Mode::Enforce) {
         let name = name.clone();

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use eniway_api::{EniId, InstanceId, NodeStatus};
+use eniway_api::{EniId, InstanceId, NodePhase, NodeStatus};
 use futures::{Stream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -39,6 +39,7 @@ use crate::{
         orphans, plan,
         steering::{Target, Targets},
     },
+    pods::{Offer, Offers},
     status::{self, Failure, Reason, Situation},
     sysctl::Sysctl,
     sysfs::Sysfs,
@@ -57,6 +58,7 @@ pub struct Agent {
     pub sysfs: Sysfs,
     pub accept: Accept,
     pub metrics: Metrics,
+    pub offers: Offers,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -172,6 +174,7 @@ impl Agent {
             let attached = wish.eni().and_then(|eni| world.attached(eni));
             let targets = self.targets(wish, &world).await;
             let network = self.network(wish, &presence, &world);
+            let links = world.links.iter().map(|link| link.index).collect();
             let missing = memory.missing(wish, &presence, attached, now, alarm);
             let observed = Observed {
                 presence: &presence,
@@ -181,6 +184,7 @@ impl Agent {
                 in_force: memory.in_force.as_ref(),
                 targets: &targets,
                 network: &network,
+                links: &links,
             };
             let actions = plan(wish, &observed);
             if memory.failed.as_ref().is_some_and(|failed| {
@@ -210,6 +214,7 @@ impl Agent {
                     last: record.status(),
                 };
                 let status = status::status(&situation);
+                self.offer(wish, &presence, &status);
                 // The kernel does not tell when another interface begins to take packets from XDP.
                 if status.reason.as_deref() == Some(Reason::SteeringRefused.as_str()) {
                     alarm.at(now + backoff(4));
@@ -227,6 +232,25 @@ impl Agent {
                 retry_at: Instant::now() + backoff(attempts),
             });
         }
+    }
+
+    /// Tells those who make pods' interfaces what the ENI has for pods: something only while all is as it should be.
+    fn offer(&self, wish: &Wish, presence: &Presence, status: &NodeStatus) {
+        let Some(eni) = wish.eni() else { return };
+        let offer = match (wish, presence, status.phase) {
+            (Wish::Provide(desired), Presence::Present(interface), NodePhase::Ready) => {
+                let names = interface.other_names.iter().chain([&interface.name]);
+                desired.network.table.map(|table| Offer {
+                    names: names.cloned().collect(),
+                    addresses: desired.network.pods.clone(),
+                    subnets: desired.config.subnets.clone(),
+                    mtu: interface.mtu,
+                    table,
+                })
+            }
+            _ => None,
+        };
+        self.offers.tell(eni.as_str(), offer);
     }
 
     /// Carries out every action, because they do not depend on each other, and returns the first that

@@ -16,6 +16,7 @@ use crate::{
     kubernetes::{self, HEARTBEAT, Kubernetes},
     netlink,
     observe::Accept,
+    pods::Offers,
     reconcile::{self, Agent},
     sockets,
     sysctl::Sysctls,
@@ -79,9 +80,11 @@ pub async fn run_until(config: Config, shutdown: CancellationToken) -> Result<()
         programs.clone(),
         shutdown.clone(),
     );
-    let handed_out = sockets(&config, programs.clone(), shutdown.clone());
+    let offers = Offers::default();
+    let handed_out = sockets(&config, programs.clone(), offers.clone(), shutdown.clone());
     let heart = heartbeat(&kubernetes, &shutdown);
-    let work = work(&config, &kubernetes, programs, metrics, &shutdown);
+    let doors = (programs, offers, metrics);
+    let work = work(&config, &kubernetes, doors, &shutdown);
     let served = async { served.await.map_err(Error::from) };
     let heart = async {
         heart.await;
@@ -93,10 +96,11 @@ pub async fn run_until(config: Config, shutdown: CancellationToken) -> Result<()
 async fn sockets(
     config: &Config,
     programs: Programs,
+    offers: Offers,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
     match &config.socket {
-        Some(path) => Ok(sockets::serve(path, programs, shutdown).await?),
+        Some(path) => Ok(sockets::serve(path, programs, offers, shutdown).await?),
         None => Ok(()),
     }
 }
@@ -104,8 +108,7 @@ async fn sockets(
 async fn work(
     config: &Config,
     kubernetes: &Kubernetes,
-    programs: Programs,
-    metrics: Metrics,
+    (programs, offers, metrics): (Programs, Offers, Metrics),
     shutdown: &CancellationToken,
 ) -> Result<(), Error> {
     let instance = match config.instance_id.clone() {
@@ -127,6 +130,7 @@ async fn work(
             false => Accept::Hardware,
         },
         metrics,
+        offers,
     };
     let changes = kubernetes.changes();
     Ok(agent.run(changes, links, shutdown.clone()).await?)

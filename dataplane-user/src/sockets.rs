@@ -1,6 +1,7 @@
-//! Hands the map of AF_XDP sockets of an ENI to applications, over a UNIX socket.
+//! Answers programs of the node over a UNIX socket.
 //!
-//! An application connects and writes the ENI's ID and a line feed; the answer is `ok` and the map's file
+//! The CNI plugin asks for a pod's place on an ENI, by a line of JSON ([`pods::Question`]). An application with AF_XDP
+//! sockets asks for the map of them: it connects and writes the ENI's ID and a line feed; the answer is `ok` and the map's file
 //! descriptor (`SCM_RIGHTS`), or `error: ` and why. It then puts its socket into the map at the number of the
 //! receive queue to which the socket is bound. The kernel takes a socket out that is closed, with its process too;
 //! then the stack has the packets. Who may connect may take packets of every ENI of the node: root alone.
@@ -23,16 +24,19 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use crate::apply::{Chain, Programs};
+use crate::{
+    apply::{Chain, Programs},
+    pods::{self, Offers},
+};
 
 /// Who does not ask in this time is not waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Bytes of the longest question.
-const LONGEST: u64 = 64;
+const LONGEST: u64 = 4096;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("listen on {} for applications with AF_XDP sockets", path.display())]
+    #[error("listen on {} for programs of the node", path.display())]
     Listen {
         path: PathBuf,
         #[source]
@@ -44,6 +48,7 @@ pub enum Error {
 pub async fn serve(
     path: &Path,
     programs: Programs,
+    offers: Offers,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
     let failed = |source| Error::Listen {
@@ -51,18 +56,19 @@ pub async fn serve(
         source,
     };
     let listener = listen(path).map_err(failed)?;
-    info!(path = %path.display(), "Maps of AF_XDP sockets are handed out");
+    info!(path = %path.display(), "Programs of the node are answered");
     loop {
         let asked = tokio::select! {
             asked = listener.accept() => asked,
             () = shutdown.cancelled() => return Ok(()),
         };
         let (stream, _) = asked.map_err(failed)?;
-        let programs = programs.clone();
+        let (programs, offers) = (programs.clone(), offers.clone());
         tokio::spawn(async move {
-            let answered = tokio::time::timeout(PATIENCE, answer(stream, &programs)).await;
+            let answered = answer(stream, &programs, &offers);
+            let answered = tokio::time::timeout(PATIENCE, answered).await;
             if let Ok(Err(error)) = answered {
-                debug!(%error, "An application went away");
+                debug!(%error, "Who asked went away");
             }
         });
     }
@@ -78,10 +84,20 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn answer(mut stream: UnixStream, programs: &Programs) -> io::Result<()> {
+async fn answer(mut stream: UnixStream, programs: &Programs, offers: &Offers) -> io::Result<()> {
     let mut eni = String::new();
     let mut question = BufReader::new(&mut stream).take(LONGEST);
     question.read_line(&mut eni).await?;
+    if eni.starts_with(['{', '"']) {
+        let answer = match serde_json::from_str(&eni) {
+            Ok(question) => pods::answer(question, programs, offers).await,
+            Err(error) => pods::Answer::Refused(format!(
+                "the CNI plugin and the agent are of different releases: {error}"
+            )),
+        };
+        let line = serde_json::to_string(&answer)? + "\n";
+        return stream.write_all(line.as_bytes()).await;
+    }
     match programs.sockets(eni.trim()).await {
         Ok(map) => {
             info!(

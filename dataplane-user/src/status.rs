@@ -10,7 +10,7 @@ use crate::{
     bpf::{Attached, IngressMode, Mode, Obstacle, WantedIngress},
     desired::{Desired, Unreadable, Wish},
     observe::{Interface, Presence},
-    plan::{Observed, decide, is_in_pod, network::overruled, preflight::Path, steer},
+    plan::{Observed, decide, is_in_pod, is_in_use, network::overruled, preflight::Path, steer},
 };
 
 /// How long an interface may be missing before that is called a failure.
@@ -262,17 +262,31 @@ fn with_guard(status: NodeStatus, observed: &Observed<'_>, reason: Option<&str>)
 fn releasing(situation: &Situation<'_>, force: bool) -> NodeStatus {
     match situation.failure {
         Some(failure) => explain(NodePhase::Releasing, failure.reason, &failure.message),
-        None if is_in_pod(&situation.observed) && !force => explain(
+        None if is_in_use(&situation.observed) && !force => explain(
             NodePhase::Releasing,
             Reason::InUse,
-            "the interface is inside a pod; it is released when the pod gives it back, or when the \
-             record is annotated eniway.io/force-release=true",
+            &in_use(&situation.observed),
         ),
         None => NodeStatus {
             phase: NodePhase::Releasing,
             ..NodeStatus::default()
         },
     }
+}
+
+/// Whoever keeps the interface from being released.
+fn in_use(observed: &Observed<'_>) -> String {
+    let pods = observed.attached.map_or(&[][..], |attached| &attached.pods);
+    let addresses = pods.iter().flat_map(|pod| &pod.addresses);
+    let addresses: Vec<String> = addresses.map(ToString::to_string).collect();
+    let who = match addresses.as_slice() {
+        [] => "the interface is inside a pod; it is released when the pod gives it back".to_owned(),
+        addresses => format!(
+            "pods have its addresses {}; it is released when they have ended",
+            addresses.join(", ")
+        ),
+    };
+    format!("{who}, or when the record is annotated eniway.io/force-release=true")
 }
 
 fn missing(desired: &Desired, since: Duration) -> NodeStatus {

@@ -33,7 +33,7 @@ fn the_bench_measures_every_program() {
 fn the_kernel_accepts_every_program() {
     let verified = verify().unwrap();
     println!("{verified:#?}");
-    assert_eq!(verified.len(), 8);
+    assert_eq!(verified.len(), 12);
     assert!(verified.iter().all(|program| program.jited > 0));
 }
 
@@ -44,7 +44,13 @@ fn the_programs_of_a_current_kernel_load() {
     for rules in [Vec::new(), steering::all_kinds()] {
         let config = guard::config(Mode::Enforce, true);
         let mut trial = Trial::steering(true, &config, &rules).unwrap();
-        for program in [Program::IngressXdp, Program::IngressTc, Program::Egress] {
+        for program in [
+            Program::IngressXdp,
+            Program::IngressTc,
+            Program::Egress,
+            Program::ToPod,
+            Program::FromPod,
+        ] {
             trial.run(program, frame, 1).unwrap();
         }
     }

@@ -1,5 +1,7 @@
 //! A node and a host of its VPC, joined by a veth pair, in namespaces that go with the test. Needs root.
 
+mod namespace;
+
 use std::{
     fs,
     net::{Ipv4Addr, UdpSocket},
@@ -16,6 +18,8 @@ use nix::{
     net::if_::if_nametoindex,
     sched::{CloneFlags, unshare},
 };
+
+pub(crate) use self::namespace::Namespace;
 
 pub(crate) const ENI: &str = "eni-0123456789abcdef0";
 

@@ -8,6 +8,7 @@ mod agent_node;
 mod api;
 mod bpf_attach;
 mod bpf_bench;
+mod bpf_pods;
 mod bpf_world;
 mod cases;
 mod chart;

@@ -9,7 +9,7 @@ use crate::data_path::{Switch, switch};
 /// The wish for an interface in its node's network. Absent: the node's network is left alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!(has(self.routing) && self.routing == 'Policy') || (has(self.addressing) && self.addressing == 'Host')").message("routing: Policy takes addressing: Host: a route needs an address to send from"))]
+#[x_kube(validation = Rule::new("!(has(self.routing) && self.routing == 'Policy') || (has(self.addressing) && self.addressing != 'None')").message("routing: Policy takes addressing: Host or Pods: a route needs an address to send from"))]
 pub struct InterfaceWish {
     /// An alternative name of the interface, for NetworkAttachmentDefinitions and people; it stays the same on
     /// every node, whatever the kernel calls the interface. Where a node gets several interfaces, `-` and the
@@ -20,15 +20,16 @@ pub struct InterfaceWish {
         regex(pattern = "^[a-zA-Z0-9][a-zA-Z0-9._-]*$")
     )]
     pub name: Option<String>,
-    /// `Host`: the node has the interface's addresses. `None`: somebody else gives them, such as Multus to pods.
-    /// Default `None`.
+    /// `Host`: the node has the interface's addresses; those of its prefixes are for pods. `Pods`: the node has the
+    /// first address of each family, and all others are for pods, which get them by the CNI plugin `eniway`. `None`:
+    /// somebody else gives addresses. Default `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub addressing: Option<Addressing>,
     /// `Policy`: what is sent from the interface's addresses leaves through it, by a routing table of its own; the
-    /// node's other routes stay as they are. `None`: no routes. Default `Policy` with `addressing: Host`.
+    /// node's other routes stay as they are. `None`: no routes. Default `Policy`, unless `addressing` is `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub routing: Option<Routing>,
-    /// The check of what arrives by the route back (sysctl rp_filter), with `addressing: Host`. `Loose`: some
+    /// The check of what arrives by the route back (sysctl rp_filter), unless `addressing` is `None`. `Loose`: some
     /// interface leads to the sender. `Strict`: this one does. `Off`: none. Default `Loose`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rp_filter: Option<RpFilter>,
@@ -43,6 +44,8 @@ pub enum Addressing {
     None,
     /// The node.
     Host,
+    /// The node has the first, and its pods have the others.
+    Pods,
 }
 
 /// How the node routes what is sent from the interface's addresses.

@@ -232,9 +232,18 @@ impl ApiServer {
         Box::pin(async move {
             // Nobody closes it.
             let _slot = self.slots.acquire().await;
-            in_time(request()).await
+            started(request).await
         })
     }
+}
+
+/// Apart from who waits: a request has kilobytes of state, for which each of hundreds would keep room.
+fn started<'a, T, R>(request: impl FnOnce() -> R) -> Answer<'a, T>
+where
+    T: 'a,
+    R: Future<Output = Result<T, Error>> + Send + 'a,
+{
+    in_time(request())
 }
 
 /// What does not answer is asked again: a connection that died unseen must not hold a node for ever.

@@ -8,7 +8,7 @@ use crate::Reason;
 const REASONS: u32 = 32;
 
 /// Entries of the `COUNTS` map.
-pub const COUNTERS: u32 = 2 * 4 * REASONS;
+pub const COUNTERS: u32 = 4 * 4 * REASONS;
 
 /// Packets and bytes, of one CPU.
 #[repr(C)]
@@ -31,6 +31,10 @@ pub enum Direction {
     Ingress = 0,
     /// From the node to the VPC.
     Egress = 1,
+    /// From the ENI to a pod, without a way through the node's stack.
+    ToPod = 2,
+    /// From a pod to the ENI, or to another pod of it.
+    FromPod = 3,
 }
 
 /// What became of a packet.
@@ -55,8 +59,8 @@ pub const fn counter_index(direction: Direction, outcome: Outcome, reason: Reaso
 const _: () = assert!(Reason::ALL.len() <= REASONS as usize);
 
 impl Direction {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Ingress, Self::Egress];
+    /// All four.
+    pub const ALL: [Self; 4] = [Self::Ingress, Self::Egress, Self::ToPod, Self::FromPod];
 
     /// The name in metrics and logs.
     #[must_use]
@@ -64,6 +68,8 @@ impl Direction {
         match self {
             Self::Ingress => "ingress",
             Self::Egress => "egress",
+            Self::ToPod => "to_pod",
+            Self::FromPod => "from_pod",
         }
     }
 }

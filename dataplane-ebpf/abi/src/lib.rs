@@ -9,16 +9,18 @@
 mod config;
 mod counter;
 mod event;
+mod pod;
 mod reason;
 pub mod steering;
 
 pub use config::{AddressValue, Config, Cover4, Cover6, flags, mode};
 pub use counter::{COUNTERS, Counter, Direction, Outcome, counter_index};
 pub use event::{EVENTS_BYTES, Event, HEAD, Sampler, Watcher};
+pub use pod::{POD_ADDRESSES, Pod, mapped};
 pub use reason::Reason;
 
 /// Version of everything in this crate; part of the path at which maps are pinned.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 
 /// Name of the array of one [`Config`].
 pub const CONFIG: &str = "CONFIG";
@@ -35,6 +37,11 @@ pub const EVENTS: &str = "EVENTS";
 pub const WATCHER: &str = "WATCHER";
 /// Name of the per-CPU array of one [`Sampler`].
 pub const SAMPLER: &str = "SAMPLER";
+
+/// Name of the map of the addresses of pods, to a [`Pod`] each.
+pub const PODS: &str = "PODS";
+/// Name of the array of one: the index of the ENI's interface.
+pub const UPLINK: &str = "UPLINK";
 
 /// Name of the constant that says what the steering rules look at; see [`steering::looks`].
 pub const STEERING: &str = "STEERING";
@@ -86,3 +93,7 @@ pub const INGRESS_TC: &str = "eni_ingress_tc";
 pub const EGRESS_XDP: &str = "eni_egress_xdp";
 /// Name of the TC program that checks what leaves.
 pub const EGRESS: &str = "eni_egress";
+/// Name of the TC program that gives what arrives to the pod that it is for.
+pub const TO_POD: &str = "eni_to_pod";
+/// Name of the TC program that checks what a pod sends, and sends it out of the ENI.
+pub const FROM_POD: &str = "eni_from_pod";

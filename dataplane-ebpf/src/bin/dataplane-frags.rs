@@ -11,7 +11,7 @@ mod bpf {
         macros::{classifier, xdp},
         programs::{TcContext, XdpContext},
     };
-    use eniway_ebpf::programs;
+    use eniway_ebpf::{pod_programs, programs};
 
     #[xdp(frags)]
     fn eni_ingress(context: XdpContext) -> u32 {
@@ -31,6 +31,16 @@ mod bpf {
     #[classifier]
     fn eni_egress(context: TcContext) -> i32 {
         programs::egress_tc(&context)
+    }
+
+    #[classifier]
+    fn eni_to_pod(context: TcContext) -> i32 {
+        pod_programs::to_pod(&context)
+    }
+
+    #[classifier]
+    fn eni_from_pod(context: TcContext) -> i32 {
+        pod_programs::from_pod(&context)
     }
 
     #[panic_handler]

@@ -4,10 +4,10 @@
 //! priority and handle; where it is, by a pin of its program, named for the interface and written
 //! before the filter.
 
-use std::{mem, path::Path};
+use std::mem;
 
 use aya::programs::{
-    ProgramInfo, SchedClassifier, TcAttachType,
+    ProgramInfo, SchedClassifier,
     tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle},
 };
 
@@ -16,24 +16,28 @@ use super::{
     error::errno,
     interface,
     pins::{failed, names, unpin},
+    slot::{Place, Slot},
 };
 
 /// Before other filters, and not at the numbers others take for themselves (Cilium: 1, 1).
-const PRIORITY: u16 = 7;
+const fn priority(place: Place) -> u16 {
+    match place {
+        Place::First => 7,
+        Place::Last => 8,
+    }
+}
+
 const HANDLE: u16 = 0xe1;
 
 /// Attaches the program, or gives it to the filter that is there.
 pub(super) fn attach(
     program: &mut SchedClassifier,
-    program_name: &'static str,
-    folder: &Path,
-    slot: &str,
-    direction: TcAttachType,
+    slot: &Slot,
     ifindex: u32,
 ) -> Result<(), Error> {
     let failed_to = |attempt, source: Box<dyn std::error::Error + Send + Sync>| Error::Attach {
         attempt,
-        program: program_name,
+        program: slot.program,
         ifindex,
         source,
     };
@@ -43,21 +47,22 @@ pub(super) fn attach(
         Err(error) if errno(&error) == Some(libc::EEXIST) => {}
         Err(error) => return Err(failed_to("make the clsact qdisc for", Box::new(error))),
     }
-    let pin = folder.join(pin_name(slot, ifindex));
+    let pin = slot.folder.join(pin_name(slot, ifindex));
     unpin(&pin)?;
     program
         .pin(&pin)
         .map_err(|error| failed_to("pin", Box::new(error)))?;
 
     let options = NlOptions {
-        priority: PRIORITY,
+        priority: priority(slot.place),
         handle: TcHandle::new(0, HANDLE),
         classid: None,
     };
-    let attached = program.attach_with_options(&name, direction, TcAttachOptions::Netlink(options));
+    let attached =
+        program.attach_with_options(&name, slot.direction, TcAttachOptions::Netlink(options));
     let id = match attached {
         Err(error) if is_there(&error) => {
-            let link = existing(&name, direction).map_err(failed("find", &pin))?;
+            let link = existing(&name, slot).map_err(failed("find", &pin))?;
             program.attach_to_link(link)
         }
         attached => attached,
@@ -73,11 +78,8 @@ pub(super) fn attach(
 
 /// The interface that the slot's filter is on and the number of its program. What the pin says is not enough: the
 /// interface may be gone, its index another's, or somebody took the filter off.
-pub(super) fn observe(
-    folder: &Path,
-    slot: &str,
-    direction: TcAttachType,
-) -> Result<Option<(u32, u32)>, Error> {
+pub(super) fn observe(slot: &Slot) -> Result<Option<(u32, u32)>, Error> {
+    let folder = &slot.folder;
     let prefix = pin_name(slot, "");
     for name in names(folder)? {
         let index = name
@@ -86,8 +88,13 @@ pub(super) fn observe(
         let Some(ifindex) = index else {
             continue;
         };
-        let there = interface::filter(ifindex, direction, PRIORITY, u32::from(HANDLE))
-            .map_err(|source| Error::Interface { ifindex, source })?;
+        let there = interface::filter(
+            ifindex,
+            slot.direction,
+            priority(slot.place),
+            u32::from(HANDLE),
+        )
+        .map_err(|source| Error::Interface { ifindex, source })?;
         let info = ProgramInfo::from_pin(folder.join(&name)).map_err(|source| Error::Program {
             program: name,
             source: Box::new(source),
@@ -100,12 +107,8 @@ pub(super) fn observe(
 }
 
 /// Removes the slot's filters, if there are any, but for the one on `keep`.
-pub(super) fn detach(
-    folder: &Path,
-    slot: &str,
-    direction: TcAttachType,
-    keep: Option<u32>,
-) -> Result<(), Error> {
+pub(super) fn detach(slot: &Slot, keep: Option<u32>) -> Result<(), Error> {
+    let folder = &slot.folder;
     let prefix = pin_name(slot, "");
     for pin in names(folder)? {
         let Some(ifindex) = pin
@@ -119,7 +122,7 @@ pub(super) fn detach(
         }
         // An interface that is gone took its filters along.
         if let Ok(name) = interface::name(ifindex)
-            && let Ok(link) = existing(&name, direction)
+            && let Ok(link) = existing(&name, slot)
         {
             drop(link);
         }
@@ -128,12 +131,13 @@ pub(super) fn detach(
     Ok(())
 }
 
-fn existing(name: &str, direction: TcAttachType) -> std::io::Result<SchedClassifierLink> {
-    SchedClassifierLink::attached(name, direction, PRIORITY, TcHandle::new(0, HANDLE), None)
+fn existing(name: &str, slot: &Slot) -> std::io::Result<SchedClassifierLink> {
+    let handle = TcHandle::new(0, HANDLE);
+    SchedClassifierLink::attached(name, slot.direction, priority(slot.place), handle, None)
 }
 
-fn pin_name(slot: &str, ifindex: impl std::fmt::Display) -> String {
-    format!("{slot}-clsact-{ifindex}")
+fn pin_name(slot: &Slot, ifindex: impl std::fmt::Display) -> String {
+    format!("{}-clsact-{ifindex}", slot.name)
 }
 
 /// The kernel's EEXIST, which aya does not hand out as a number.

@@ -1,6 +1,6 @@
 //! What can go wrong with BPF, by what was attempted.
 
-use std::{io, path::PathBuf};
+use std::{io, net::IpAddr, path::PathBuf};
 
 /// An attempt that failed.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +71,14 @@ pub enum Error {
     NotGuarded {
         /// Its ID.
         eni: String,
+    },
+    /// An address that another pod has.
+    #[error("give a pod the address {address}: interface {interface} has it")]
+    Taken {
+        /// The address.
+        address: IpAddr,
+        /// The node's end of the other pod's veth.
+        interface: u32,
     },
     /// What a steering rule needs cannot be put into its map.
     #[error("let steering rules use {what}")]

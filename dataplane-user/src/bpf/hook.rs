@@ -19,7 +19,7 @@ use super::{
     object::Object,
     pins::Pins,
     refusal::{Obstacle, Refusal},
-    slot::{Cause, Slot},
+    slot::{Cause, Place, Slot},
 };
 
 /// Where packets that arrive are checked.
@@ -51,10 +51,11 @@ enum Attempt {
 
 impl Hooks {
     pub(super) fn new(pins: &Pins, eni: &str, kernel: Kernel) -> Self {
-        let slot = |name, direction, program| Slot {
+        let slot = |name: &str, direction, program| Slot {
             folder: pins.links(eni),
-            name,
+            name: String::from(name),
             direction,
+            place: Place::First,
             program,
         };
         Self {
@@ -80,6 +81,7 @@ impl Hooks {
                 .unwrap_or(0),
             ingress: ingress.map(|(_, hook)| hook),
             egress: egress.map(|(_, hook)| hook),
+            pods: Vec::new(),
         })
     }
 
@@ -132,14 +134,19 @@ impl Hooks {
     /// Removes both.
     pub(super) fn detach(&self) -> Result<(), Error> {
         for slot in [&self.ingress, &self.egress] {
-            slot.clear()?;
-            clsact::detach(&slot.folder, slot.name, slot.direction, None)?;
+            slot.detach()?;
         }
         Ok(())
     }
 }
 
 impl Slot {
+    /// Detaches what is attached, a link or a filter.
+    pub(super) fn detach(&self) -> Result<(), Error> {
+        self.clear()?;
+        clsact::detach(self, None)
+    }
+
     /// The interface and the program, if something is attached.
     fn observe(&self, kernel: Kernel) -> Result<Option<(u32, Hook)>, Error> {
         let hook = |mode, program_id| Hook {
@@ -148,7 +155,7 @@ impl Slot {
             program_id,
         };
         let Some(link) = self.link()? else {
-            return Ok(clsact::observe(&self.folder, self.name, self.direction)?
+            return Ok(clsact::observe(self)?
                 .map(|(ifindex, program_id)| (ifindex, hook(IngressMode::Tc, program_id))));
         };
         let mode = match link.kind {
@@ -159,18 +166,16 @@ impl Slot {
     }
 
     /// Attaches the TC program.
-    fn attach_tc(&self, object: &mut Object, ifindex: u32, kernel: Kernel) -> Result<(), Error> {
+    pub(super) fn attach_tc(
+        &self,
+        object: &mut Object,
+        ifindex: u32,
+        kernel: Kernel,
+    ) -> Result<(), Error> {
         let program = object.tc(self.program)?;
         if !kernel.tcx {
-            clsact::attach(
-                program,
-                self.program,
-                &self.folder,
-                self.name,
-                self.direction,
-                ifindex,
-            )?;
-            clsact::detach(&self.folder, self.name, self.direction, Some(ifindex))?;
+            clsact::attach(program, self, ifindex)?;
+            clsact::detach(self, Some(ifindex))?;
             return self.clear();
         }
         let is_there = self
@@ -178,11 +183,11 @@ impl Slot {
             .is_some_and(|link| link.kind == Kind::Tcx && link.ifindex == ifindex);
         if !is_there || !self.is_updated(ifindex, self.program, |link| update_tc(program, link))? {
             let name = interface::name(ifindex)?;
-            let link = attach_tcx(program, &name, self.direction)
-                .map_err(attach_error(self.program, ifindex))?;
+            let link =
+                attach_tcx(program, &name, self).map_err(attach_error(self.program, ifindex))?;
             self.exchange(link, self.program, ifindex)?;
         }
-        clsact::detach(&self.folder, self.name, self.direction, None)
+        clsact::detach(self, None)
     }
 
     /// Attaches the XDP program.
@@ -224,7 +229,7 @@ impl Slot {
         match attach_xdp(program, ifindex, flags) {
             Ok(link) => {
                 self.exchange(link, INGRESS_XDP, ifindex)?;
-                clsact::detach(&self.folder, self.name, self.direction, None)?;
+                clsact::detach(self, None)?;
                 Ok(Attempt::Attached)
             }
             Err(error) => match interface::xdp(ifindex)? {
@@ -259,11 +264,14 @@ fn xdp_mode(link: &Link) -> Result<IngressMode, Error> {
 fn attach_tcx(
     program: &mut SchedClassifier,
     interface: &str,
-    direction: TcAttachType,
+    slot: &Slot,
 ) -> Result<FdLink, Cause> {
-    // First in the chain: a program before ours could end it, and so go round the check.
-    let options = TcAttachOptions::TcxOrder(LinkOrder::first());
-    let id = program.attach_with_options(interface, direction, options)?;
+    let order = match slot.place {
+        Place::First => LinkOrder::first(),
+        Place::Last => LinkOrder::last(),
+    };
+    let options = TcAttachOptions::TcxOrder(order);
+    let id = program.attach_with_options(interface, slot.direction, options)?;
     Ok(program.take_link(id)?.try_into()?)
 }
 

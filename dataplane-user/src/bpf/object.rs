@@ -23,7 +23,7 @@ const FRAGS_NAME: &str = "dataplane-frags";
 
 /// Those that outlive the agent. The tables of the steering rules belong to the programs that were loaded with
 /// them, and go with them.
-const PINNED: [&str; 8] = [
+const PINNED: [&str; 10] = [
     eniway_abi::CONFIG,
     eniway_abi::LOCAL4,
     eniway_abi::LOCAL6,
@@ -32,6 +32,8 @@ const PINNED: [&str; 8] = [
     eniway_abi::WATCHER,
     eniway_abi::SAMPLER,
     eniway_abi::SOCKETS,
+    eniway_abi::PODS,
+    eniway_abi::UPLINK,
 ];
 
 /// Gives the embedded objects: name and ELF.

@@ -28,10 +28,20 @@ pub(super) type Cause = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) folder: PathBuf,
-    pub(super) name: &'static str,
+    pub(super) name: String,
     pub(super) direction: TcAttachType,
+    pub(super) place: Place,
     /// The TC program for it.
     pub(super) program: &'static str,
+}
+
+/// Where among other programs of the interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Before all: a program before the guard could end the chain, and so go round the check.
+    First,
+    /// After the guard.
+    Last,
 }
 
 impl Slot {
@@ -47,7 +57,7 @@ impl Slot {
     }
 
     fn pin(&self) -> PathBuf {
-        self.folder.join(self.name)
+        self.folder.join(&self.name)
     }
 
     /// bpffs has no names with dots.

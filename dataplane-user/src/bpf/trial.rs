@@ -7,7 +7,7 @@ use aya::{
     EbpfLoader,
     programs::{TestRun as _, TestRunOptions, TestRunResult},
 };
-use eniway_abi::{Config, Counter, EGRESS, INGRESS_TC, INGRESS_XDP};
+use eniway_abi::{Config, Counter, EGRESS, FROM_POD, INGRESS_TC, INGRESS_XDP, TO_POD};
 
 use super::{
     Count, Error, GuardConfig, addresses,
@@ -32,6 +32,10 @@ pub enum Program {
     IngressTc,
     /// The TC program for what leaves.
     Egress,
+    /// The TC program that gives what arrives to pods.
+    ToPod,
+    /// The TC program for what a pod sends.
+    FromPod,
 }
 
 /// An object with maps of its own.
@@ -121,6 +125,8 @@ impl Trial {
                 self.object.tc(INGRESS_TC)?.test_run(options),
             ),
             Program::Egress => (EGRESS, SHOT, self.object.tc(EGRESS)?.test_run(options)),
+            Program::ToPod => (TO_POD, SHOT, self.object.tc(TO_POD)?.test_run(options)),
+            Program::FromPod => (FROM_POD, SHOT, self.object.tc(FROM_POD)?.test_run(options)),
         };
         let TestRunResult {
             return_value,

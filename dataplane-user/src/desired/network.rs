@@ -31,6 +31,8 @@ pub struct Network {
     /// Routes of that table.
     pub ways: Vec<Way>,
     pub rules: BTreeSet<Rule>,
+    /// Addresses and prefixes that pods may have.
+    pub pods: Vec<IpNet>,
 }
 
 /// A route, without its interface and table.
@@ -59,10 +61,16 @@ pub fn network(wish: Option<&InterfaceWish>, ec2: &Ec2Status) -> Network {
         table,
         ..Network::default()
     };
-    if wish.addressing.unwrap_or_default() == Addressing::None {
-        return network;
+    let mut of_pods = ec2.prefixes.clone();
+    match wish.addressing.unwrap_or_default() {
+        Addressing::None => return network,
+        Addressing::Host => network.addresses.clone_from(&ec2.addresses),
+        Addressing::Pods => {
+            let (first, others) = firsts(&ec2.addresses);
+            network.addresses = first;
+            of_pods.extend(others);
+        }
     }
-    network.addresses.clone_from(&ec2.addresses);
     in_its_subnet(&mut network.addresses, &ec2.subnet_cidrs);
     network.sysctls = sysctls(wish.rp_filter.unwrap_or_default());
     let Some(table) = table else { return network };
@@ -77,9 +85,19 @@ pub fn network(wish: Option<&InterfaceWish>, ec2: &Ec2Status) -> Network {
             };
             network.rules = sources.map(rule).collect();
             network.ways = ways(ec2);
+            network.pods = of_pods;
         }
     }
     network
+}
+
+/// The first address of each family, and the others.
+fn firsts(addresses: &[IpNet]) -> (Vec<IpNet>, Vec<IpNet>) {
+    let is_first = |one: &IpNet| {
+        let same = |other: &&IpNet| other.addr().is_ipv4() == one.addr().is_ipv4();
+        addresses.iter().find(same) == Some(one)
+    };
+    addresses.iter().partition(|one| is_first(one))
 }
 
 /// The primary IPv4 address is in its subnet, so that ARP for its router asks with it, whatever other addresses
@@ -234,6 +252,30 @@ mod tests {
                 "::/0 by fe80:ec2::1"
             ]
         );
+    }
+
+    #[test]
+    fn pods_have_what_the_node_has_not() {
+        let pods = |addressing, routing| {
+            let wish = InterfaceWish {
+                addressing: Some(addressing),
+                routing,
+                ..InterfaceWish::default()
+            };
+            let network = network(Some(&wish), &ec2());
+            let text = |nets: &[IpNet]| nets.iter().map(ToString::to_string).collect::<Vec<_>>();
+            (text(&network.addresses).len(), text(&network.pods))
+        };
+        assert_eq!(
+            pods(Addressing::Pods, None),
+            (2, vec!["10.0.1.16/28".to_owned(), "10.0.1.9/32".to_owned()])
+        );
+        let host = (3, vec!["10.0.1.16/28".to_owned()]);
+        assert_eq!(pods(Addressing::Host, None), host);
+        // Without routes nothing that a pod sends would leave by the ENI.
+        let none = pods(Addressing::Pods, Some(Routing::None));
+        assert_eq!(none, (2, Vec::new()));
+        assert_eq!(pods(Addressing::None, None), (0, Vec::new()));
     }
 
     #[test]

@@ -44,8 +44,8 @@ impl Capture {
         const NANOSECONDS: u8 = 9;
         // pcapng, section 4.3.1: inbound, outbound.
         let direction = match packet.direction {
-            Direction::Ingress => 1,
-            Direction::Egress => 2,
+            Direction::Ingress | Direction::FromPod => 1,
+            Direction::Egress | Direction::ToPod => 2,
         };
         let number = match self.interfaces.get(interface) {
             Some(number) => *number,

@@ -240,6 +240,8 @@ fn route(message: &RouteMessage) -> Option<Route> {
             _ => {}
         }
     }
+    // Those in other tables are pods'.
+    TABLES.contains(&table).then_some(())?;
     Some(Route {
         interface,
         table,

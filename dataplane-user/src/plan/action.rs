@@ -71,6 +71,11 @@ pub enum Action {
     DetachGuard {
         eni: EniId,
     },
+    /// Forgets a pod whose veth is gone.
+    RemovePod {
+        eni: EniId,
+        interface: IfIndex,
+    },
     /// Changes the node's network.
     Network(Change),
 }
@@ -90,6 +95,7 @@ impl Action {
             Self::ConfigureGuard { .. } => "configure_guard",
             Self::SetUp { .. } => "set_up",
             Self::DetachGuard { .. } => "detach_guard",
+            Self::RemovePod { .. } => "remove_pod",
             Self::Network(change) => change.label(),
         }
     }
@@ -128,6 +134,9 @@ impl fmt::Display for Action {
             ),
             Self::SetUp { name, .. } => write!(f, "set {name} up"),
             Self::DetachGuard { eni } => write!(f, "remove the guard of {eni}"),
+            Self::RemovePod { eni, interface } => {
+                write!(f, "forget the pod behind interface {interface} on {eni}")
+            }
             Self::Network(change) => change.fmt(f),
         }
     }

@@ -76,8 +76,15 @@ pub enum Change {
 }
 
 /// What makes the network what it should be. Routes wait until the interface is up: the kernel takes none before.
+/// Those to `pods`, by their indexes, came with them and go with them.
 #[must_use]
-pub fn provide(eni: &EniId, wanted: &Network, interface: &Interface, shown: &Shown) -> Vec<Change> {
+pub fn provide(
+    eni: &EniId,
+    wanted: &Network,
+    interface: &Interface,
+    shown: &Shown,
+    pods: &[IfIndex],
+) -> Vec<Change> {
     let (index, name) = (interface.index, &interface.name);
     let mut changes = Vec::new();
     if let Some(other) = wanted
@@ -129,7 +136,7 @@ pub fn provide(eni: &EniId, wanted: &Network, interface: &Interface, shown: &Sho
         .stack
         .routes
         .iter()
-        .filter(|route| of_table(route.table));
+        .filter(|route| of_table(route.table) && !pods.contains(&route.interface));
     changes.extend(
         stale
             .filter(|route| !replaced(route))

@@ -1,6 +1,7 @@
 mod laws;
 mod model;
 mod networks;
+mod pods;
 mod policies;
 mod steered;
 
@@ -246,6 +247,7 @@ fn only_what_no_record_knows_is_an_orphan() {
             ifindex: 0,
             ingress: None,
             egress: None,
+            pods: Vec::new(),
         },
     ];
     let found = BTreeMap::from([(ENI.to_owned(), 1500), ("eni-3".to_owned(), 1500)]);

@@ -85,6 +85,7 @@ impl Memory {
             | Action::RestoreChannels { .. }
             | Action::ForgetChannels { .. }
             | Action::SetUp { .. }
+            | Action::RemovePod { .. }
             | Action::Network(_) => None,
         }
     }

@@ -1,8 +1,10 @@
+use std::collections::BTreeSet;
+
 use expect_test::{Expect, expect};
 
 use super::*;
 use crate::{
-    bpf::{GuardConfig, Hook, WantedIngress},
+    bpf::{GuardConfig, Hook, PodInterface, WantedIngress},
     desired::Network,
     netlink::{Channels, Device, Driver, Release},
     plan::{InForce, network::Shown, steering::Targets},
@@ -53,6 +55,7 @@ fn attached(ifindex: u32) -> Option<Attached> {
         ifindex,
         ingress: Some(hook(IngressMode::XdpNative)),
         egress: Some(hook(IngressMode::Tc)),
+        pods: Vec::new(),
     })
 }
 
@@ -97,6 +100,7 @@ fn check(case: &Case, expected: &Expect) {
             in_force: Some(&in_force),
             targets: &Targets::default(),
             network: &Shown::default(),
+            links: &BTreeSet::new(),
         },
         unfinished: case.unfinished,
         failure: case.failure.as_ref(),
@@ -148,6 +152,40 @@ fn a_failure_is_told_beside_what_is_there() {
             r#"{"phase":"Failed","reason":"MTURefused","message":"set the MTU of ens6 to 9001: no","interfaceName":"ens6","pciAddress":"0000:00:06.0","driver":"ena","mtu":9001,"xdp":{"mode":"Native"},"enforcement":"Enforce"}"#
         ]],
     );
+}
+
+#[test]
+fn one_that_pods_share_is_released_when_they_have_ended() {
+    let mut attached = attached(3);
+    if let Some(attached) = &mut attached {
+        attached.pods = vec![PodInterface {
+            interface: 9,
+            mac: [0; 6],
+            node_mac: [0; 6],
+            addresses: vec![
+                "10.0.1.17".parse().unwrap(),
+                "2600:1f13::7".parse().unwrap(),
+            ],
+        }];
+    }
+    let case = |force| Case {
+        wish: Wish::Release {
+            eni: Some("eni-1".into()),
+            mac: None,
+            force,
+            network: Network::default(),
+        },
+        attached: attached.clone(),
+        unfinished: force,
+        ..good()
+    };
+    check(
+        &case(false),
+        &expect![[
+            r#"{"phase":"Releasing","reason":"InUse","message":"pods have its addresses 10.0.1.17, 2600:1f13::7; it is released when they have ended, or when the record is annotated eniway.io/force-release=true"}"#
+        ]],
+    );
+    check(&case(true), &expect![[r#"{"phase":"Releasing"}"#]]);
 }
 
 #[test]

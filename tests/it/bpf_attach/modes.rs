@@ -1,5 +1,7 @@
 //! What is asked of a driver, and what may be changed for native XDP, on a kernel's own veth. Needs root.
 
+use std::collections::BTreeSet;
+
 use eniway_agent::{
     apply::{Kernel, Programs},
     bpf::{self, AttachReport, Bpf, IngressMode, Mode, Setting, WantedIngress},
@@ -62,6 +64,7 @@ impl Old {
         let attached = self.kernel.attached().await.unwrap();
         let found = self.kernel.found(Setting::Mtu).await.unwrap();
         let targets = Targets::default();
+        let links = BTreeSet::new();
         let observed = Observed {
             targets: &targets,
             presence: &presence,
@@ -70,6 +73,7 @@ impl Old {
             found_channels: None,
             in_force: None,
             network: &Shown::default(),
+            links: &links,
         };
         plan(wish, &observed)
     }

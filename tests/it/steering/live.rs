@@ -2,7 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, UdpSocket},
-    process::{Command, Stdio},
+    process::Command,
     time::Duration,
 };
 
@@ -13,7 +13,7 @@ use eniway_agent::bpf::{
 use nix::net::if_::if_nametoindex;
 
 use super::any;
-use crate::bpf_world::{ENI, OWN, World, guard, in_world, ip};
+use crate::bpf_world::{ENI, Namespace, OWN, World, guard, in_world, ip};
 
 /// Where a redirected packet goes.
 const FAR: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 20);
@@ -127,26 +127,11 @@ struct Far {
     _namespace: Namespace,
 }
 
-/// It ends with this.
-struct Namespace(std::process::Child);
-
 impl Far {
     /// `napi`: its end of the veth takes packets from XDP.
     fn new(napi: bool) -> Self {
-        let child = Command::new("unshare")
-            .args(["--net", "sleep", "600"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let namespace = Namespace(child);
-        let process = namespace.0.id();
-        let here = std::fs::read_link("/proc/thread-self/ns/net").unwrap();
-        while std::fs::read_link(format!("/proc/{process}/ns/net")).is_ok_and(|there| there == here)
-        {
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let namespace = Namespace::new();
+        let process = namespace.process();
         ip(&format!(
             "link add out0 address 02:00:00:00:02:0a type veth peer name far0 \
              address 02:00:00:00:02:14 netns {process}"
@@ -154,9 +139,7 @@ impl Far {
         ip(&format!("addr add {OUT}/24 dev out0"));
         ip("link set out0 up");
         std::fs::write("/proc/sys/net/ipv4/conf/all/forwarding", "1").unwrap();
-        let file = std::fs::File::open(format!("/proc/{process}/ns/net")).unwrap();
-        let socket = std::thread::spawn(move || {
-            nix::sched::setns(file, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+        let socket = namespace.run(|| {
             ip(&format!("addr add {FAR}/24 dev far0"));
             ip("link set far0 up");
             ip(&format!(
@@ -172,7 +155,7 @@ impl Far {
             socket
         });
         Self {
-            socket: socket.join().unwrap(),
+            socket,
             _namespace: namespace,
         }
     }
@@ -181,13 +164,6 @@ impl Far {
         let mut buffer = [0; 64];
         let (length, _) = self.socket.recv_from(&mut buffer).ok()?;
         Some(String::from_utf8_lossy(&buffer[..length]).into_owned())
-    }
-}
-
-impl Drop for Namespace {
-    fn drop(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
     }
 }
 

@@ -15,6 +15,7 @@ pub(super) struct Kernel {
     pub(super) in_force: Option<InForce>,
     pub(super) targets: Targets,
     pub(super) network: Shown,
+    pub(super) links: BTreeSet<IfIndex>,
 }
 
 impl Kernel {
@@ -27,6 +28,7 @@ impl Kernel {
             in_force: None,
             targets: Targets::default(),
             network: Shown::default(),
+            links: BTreeSet::new(),
         }
     }
 
@@ -85,6 +87,9 @@ impl Kernel {
             ifindex,
             ingress: Some(hook),
             egress: Some(hook),
+            pods: self
+                .attached
+                .map_or_else(Vec::new, |attached| attached.pods),
         };
         Self {
             attached: Some(attached),
@@ -103,6 +108,7 @@ impl Kernel {
                 in_force: self.in_force.as_ref(),
                 targets: &self.targets,
                 network: &self.network,
+                links: &self.links,
             },
         )
     }
@@ -179,6 +185,12 @@ impl Kernel {
                 assert!(self.attached.is_some(), "there is a guard to configure");
                 let before = self.in_force.take();
                 self.in_force = Some(InForce::configured(before, config.clone()));
+            }
+            (Action::RemovePod { interface, .. }, _) => {
+                let pods = &mut self.attached.as_mut().unwrap().pods;
+                let before = pods.len();
+                pods.retain(|pod| pod.interface != *interface);
+                assert_eq!(pods.len() + 1, before, "there is a pod to remove");
             }
             (Action::DetachGuard { .. }, _) => {
                 self.attached = None;
