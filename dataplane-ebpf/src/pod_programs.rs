@@ -40,24 +40,20 @@ pub fn from_pod(context: &TcContext) -> i32 {
     let packet = Skb { context };
     // SAFETY: the context the kernel gave us.
     let interface = unsafe { (*context.skb.skb).ifindex };
-    let way = pods::way(&packet, interface, &Map, is_own);
-    match way {
-        Way::Drop(reason) => {
-            tell(&packet, Direction::FromPod, reason, Outcome::Dropped);
-            return TC_ACT_SHOT;
-        }
-        Way::Pod(_) | Way::Out | Way::Stack => {
-            tell(&packet, Direction::FromPod, Reason::Passed, Outcome::Passed);
-        }
+    let sent = pods::sent(&packet, interface, &Map, is_own);
+    if matches!(sent.way, Way::Drop) {
+        tell(&packet, Direction::FromPod, sent.reason, Outcome::Dropped);
+        return TC_ACT_SHOT;
     }
-    match way {
-        Way::Pod(pod) => give(context, pod),
+    tell(&packet, Direction::FromPod, sent.reason, Outcome::Passed);
+    match sent.way {
+        Way::Pod => give(context, sent.receiver),
         Way::Out => match UPLINK.get(0) {
             // SAFETY: no parameters: the kernel asks its routing tables, and its neighbours.
             Some(&uplink) => action(unsafe { bpf_redirect_neigh(uplink, null_mut(), 0, 0) }),
             None => NEXT,
         },
-        Way::Stack | Way::Drop(_) => NEXT,
+        Way::Stack | Way::Drop => NEXT,
     }
 }
 

@@ -16,14 +16,44 @@ pub trait Pods {
 /// Where a packet of a pod goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// It ends here, for this reason.
-    Drop(Reason),
+    /// It ends here.
+    Drop,
     /// To a pod of the same ENI.
-    Pod(Pod),
+    Pod,
     /// Out of the ENI.
     Out,
     /// To the node's stack: it is for the ENI's own address, or for a group.
     Stack,
+}
+
+/// What becomes of a packet of a pod. All three are always there: of a value that only some ways had, the stack
+/// would be read where it is not written, which is forbidden to those without CAP_PERFMON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// Where it goes.
+    pub way: Way,
+    /// The rule that decided.
+    pub reason: Reason,
+    /// The pod that it is for; [`Pod::NONE`]: no pod of this ENI.
+    pub receiver: Pod,
+}
+
+impl Sent {
+    const fn to(way: Way) -> Self {
+        Self {
+            way,
+            reason: Reason::Passed,
+            receiver: Pod::NONE,
+        }
+    }
+
+    const fn dropped(reason: Reason) -> Self {
+        Self {
+            way: Way::Drop,
+            reason,
+            receiver: Pod::NONE,
+        }
+    }
 }
 
 /// The pod that a packet from the ENI is for; [`Pod::NONE`]: the node's stack has it.
@@ -41,20 +71,20 @@ pub fn receiver<P: Bytes + ?Sized>(packet: &P, pods: &impl Pods) -> Pod {
 /// Where a packet goes that the pod behind `interface` sends: nowhere, unless it bears the pod's own MAC and one of
 /// its own addresses. A pod needs no ARP and no neighbour discovery, for it is told all its neighbours.
 #[inline(always)]
-pub fn way<P: Bytes + ?Sized>(
+pub fn sent<P: Bytes + ?Sized>(
     packet: &P,
     interface: u32,
     pods: &impl Pods,
     is_own: impl Fn([u8; 16]) -> bool,
-) -> Way {
+) -> Sent {
     let Some(ethernet) = packet::ethernet(packet) else {
-        return Way::Drop(Reason::Malformed);
+        return Sent::dropped(Reason::Malformed);
     };
     if packet.is_tagged() {
-        return Way::Drop(Reason::Vlan);
+        return Sent::dropped(Reason::Vlan);
     }
     let Some([source, destination]) = addresses(packet, &ethernet) else {
-        return Way::Drop(match ethernet.ethertype.get() {
+        return Sent::dropped(match ethernet.ethertype.get() {
             ethertype::IPV4 | ethertype::IPV6 => Reason::Malformed,
             ethertype::ARP => Reason::Arp,
             ethertype::VLAN | ethertype::PROVIDER_VLAN => Reason::Vlan,
@@ -63,7 +93,7 @@ pub fn way<P: Bytes + ?Sized>(
     };
     let sender = pods.of(source);
     if sender.interface != interface {
-        return Way::Drop(match source {
+        return Sent::dropped(match source {
             // What a kernel says on any link that comes up: reports of groups, a search for routers.
             [0xfe, 0x80..=0xbf, ..] => Reason::LinkLocal,
             _ if source == [0; 16] => Reason::NeighborDiscovery,
@@ -71,16 +101,19 @@ pub fn way<P: Bytes + ?Sized>(
         });
     }
     if ethernet.source != sender.mac {
-        return Way::Drop(Reason::SourceMac);
+        return Sent::dropped(Reason::SourceMac);
     }
     let receiver = pods.of(destination);
     if receiver.interface != 0 {
-        return Way::Pod(receiver);
+        return Sent {
+            receiver,
+            ..Sent::to(Way::Pod)
+        };
     }
     if ethernet.is_group() || is_group(destination) || is_own(destination) {
-        return Way::Stack;
+        return Sent::to(Way::Stack);
     }
-    Way::Out
+    Sent::to(Way::Out)
 }
 
 /// Source and destination, IPv4 mapped into IPv6.
@@ -154,9 +187,16 @@ mod tests {
         frame
     }
 
-    fn sent(frame: &[u8]) -> Way {
+    fn from_pod(frame: &[u8]) -> Sent {
         let own = |address| address == mapped([10, 0, 1, 10]);
-        way(frame, POD.interface, &Two, own)
+        sent(frame, POD.interface, &Two, own)
+    }
+
+    fn to_other() -> Sent {
+        Sent {
+            receiver: OTHER,
+            ..Sent::to(Way::Pod)
+        }
     }
 
     #[test]
@@ -176,41 +216,44 @@ mod tests {
     #[test]
     fn a_pod_sends_from_its_own_addresses() {
         let own = [10, 0, 1, 65];
-        assert_eq!(sent(&v4(own, [192, 0, 2, 1])), Way::Out);
-        assert_eq!(sent(&v6(1, 9)), Way::Out);
-        assert_eq!(sent(&v4(own, [10, 0, 1, 66])), Way::Pod(OTHER));
-        assert_eq!(sent(&v6(1, 2)), Way::Pod(OTHER));
-        assert_eq!(sent(&v4(own, [10, 0, 1, 10])), Way::Stack);
-        assert_eq!(sent(&v4(own, [224, 0, 0, 1])), Way::Stack);
+        assert_eq!(from_pod(&v4(own, [192, 0, 2, 1])), Sent::to(Way::Out));
+        assert_eq!(from_pod(&v6(1, 9)), Sent::to(Way::Out));
+        assert_eq!(from_pod(&v4(own, [10, 0, 1, 66])), to_other());
+        assert_eq!(from_pod(&v6(1, 2)), to_other());
+        assert_eq!(from_pod(&v4(own, [10, 0, 1, 10])), Sent::to(Way::Stack));
+        assert_eq!(from_pod(&v4(own, [224, 0, 0, 1])), Sent::to(Way::Stack));
 
         let lies = [[10, 0, 1, 66], [10, 0, 1, 10], [192, 0, 2, 1], [0, 0, 0, 0]];
         for lie in lies {
             let frame = v4(lie, [192, 0, 2, 1]);
-            assert_eq!(sent(&frame), Way::Drop(Reason::SourceMismatch));
+            assert_eq!(from_pod(&frame), Sent::dropped(Reason::SourceMismatch));
         }
-        assert_eq!(sent(&v6(2, 9)), Way::Drop(Reason::SourceMismatch));
+        assert_eq!(from_pod(&v6(2, 9)), Sent::dropped(Reason::SourceMismatch));
         let mut stranger = v4(own, [192, 0, 2, 1]);
         stranger[11] = 9;
-        assert_eq!(sent(&stranger), Way::Drop(Reason::SourceMac));
+        assert_eq!(from_pod(&stranger), Sent::dropped(Reason::SourceMac));
     }
 
     #[test]
     fn what_is_no_packet_of_an_address_ends_at_the_veth() {
         let own = v4([10, 0, 1, 65], [192, 0, 2, 1]);
-        assert_eq!(sent(&own[..10]), Way::Drop(Reason::Malformed));
-        assert_eq!(sent(&own[..NETWORK + 19]), Way::Drop(Reason::Malformed));
+        assert_eq!(from_pod(&own[..10]), Sent::dropped(Reason::Malformed));
+        assert_eq!(
+            from_pod(&own[..NETWORK + 19]),
+            Sent::dropped(Reason::Malformed)
+        );
         let of = |ethertype: [u8; 2]| {
             let mut frame = own.clone();
             frame[12..14].copy_from_slice(&ethertype);
-            sent(&frame)
+            from_pod(&frame)
         };
-        assert_eq!(of([0x08, 0x06]), Way::Drop(Reason::Arp));
-        assert_eq!(of([0x81, 0x00]), Way::Drop(Reason::Vlan));
-        assert_eq!(of([0x88, 0xcc]), Way::Drop(Reason::OtherProtocol));
+        assert_eq!(of([0x08, 0x06]), Sent::dropped(Reason::Arp));
+        assert_eq!(of([0x81, 0x00]), Sent::dropped(Reason::Vlan));
+        assert_eq!(of([0x88, 0xcc]), Sent::dropped(Reason::OtherProtocol));
         let mut search = v6(1, 9);
         search[22..38].copy_from_slice(&[0; 16]);
-        assert_eq!(sent(&search), Way::Drop(Reason::NeighborDiscovery));
+        assert_eq!(from_pod(&search), Sent::dropped(Reason::NeighborDiscovery));
         search[22..24].copy_from_slice(&[0xfe, 0x80]);
-        assert_eq!(sent(&search), Way::Drop(Reason::LinkLocal));
+        assert_eq!(from_pod(&search), Sent::dropped(Reason::LinkLocal));
     }
 }

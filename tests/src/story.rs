@@ -9,6 +9,7 @@ mod flow;
 mod frames;
 mod killer;
 mod lies;
+mod pods;
 mod port;
 mod records;
 mod screen;
@@ -63,6 +64,10 @@ const CHAPTERS: &[(&str, Telling)] = &[
         traffic::audit,
     ),
     ("A steering rule drops, and is taken back", steering::rules),
+    (
+        "Pods share the interface, past the node's stack",
+        pods::share,
+    ),
     ("An agent is killed under traffic", trouble::agent_killed),
     ("An instance is terminated", trouble::instance_terminated),
     (
@@ -94,7 +99,7 @@ pub fn tell(
     };
     let mut killer = options.kill_agents.map(|seed| Killer::new(seed, screen));
     for (title, telling) in CHAPTERS {
-        if let (Some(hold), true) = (hold, *title == CHAPTERS[6].0) {
+        if let (Some(hold), true) = (hold, *title == CHAPTERS[7].0) {
             hold(&lab);
         }
         let begin = Instant::now();

@@ -15,7 +15,7 @@ use crate::setup::{self, Need};
 use crate::step;
 use crate::workspace::Workspace;
 
-/// Measures what the check costs a packet, beside a bare drop and xdp-filter, how soon an interface is set up, and
+/// Measures what the check costs a packet, beside a bare drop and xdp-filter, what comes into a pod, how soon an interface is set up, and
 /// what the controller costs EC2, beside the peer. Only ratios mean something on another machine.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {

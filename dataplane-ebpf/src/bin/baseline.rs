@@ -1,5 +1,5 @@
-//! What the bench measures against: a program that drops and nothing else, and one that looks for the first
-//! steering rule by going through them all.
+//! What the bench measures against and with: a program that drops and nothing else, one that looks for the first
+//! steering rule by going through them all, a source of frames, and a sink.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 #[cfg(target_arch = "bpf")]
@@ -9,10 +9,11 @@
 )]
 mod bpf {
     use aya_ebpf::{
-        bindings::xdp_action,
-        macros::{map, xdp},
-        maps::Array,
-        programs::XdpContext,
+        bindings::{TC_ACT_SHOT, xdp_action},
+        helpers::bpf_redirect,
+        macros::{classifier, map, xdp},
+        maps::{Array, PerCpuArray},
+        programs::{TcContext, XdpContext},
     };
 
     /// A rule for UDP: source, its mask, and the first and the last port that it is for.
@@ -29,6 +30,48 @@ mod bpf {
 
     #[map]
     static LIST: Array<Rule> = Array::with_max_entries(RULES, 0);
+
+    /// The interface out of which frames go.
+    #[map]
+    static TARGET: Array<u32> = Array::with_max_entries(1, 0);
+
+    /// Packets that came to the sink.
+    #[map]
+    static SUNK: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+    /// How each frame begins: whoever had the page before has written into it.
+    #[map]
+    static HEAD: Array<[u64; 4]> = Array::with_max_entries(1, 0);
+
+    /// Sends what it is run on.
+    #[xdp]
+    fn source(context: XdpContext) -> u32 {
+        let (data, end) = (context.data(), context.data_end());
+        if data + 32 > end {
+            return xdp_action::XDP_DROP;
+        }
+        if let Some(head) = HEAD.get(0) {
+            for (at, word) in head.iter().enumerate() {
+                // SAFETY: in bounds by the test above.
+                unsafe { (data as *mut u64).add(at).write_unaligned(*word) };
+            }
+        }
+        match TARGET.get(0) {
+            // SAFETY: only numbers go in.
+            Some(&target) => unsafe { bpf_redirect(target, 0) as u32 },
+            None => xdp_action::XDP_DROP,
+        }
+    }
+
+    /// Counts what arrives, and ends it.
+    #[classifier]
+    fn sink(_: TcContext) -> i32 {
+        if let Some(count) = SUNK.get_ptr_mut(0) {
+            // SAFETY: the slot of this CPU.
+            unsafe { *count += 1 };
+        }
+        TC_ACT_SHOT
+    }
 
     #[xdp]
     fn bare_drop(_: XdpContext) -> u32 {

@@ -5,6 +5,8 @@
 //! several times: of one load the fastest run counts, since all noise is slower, and of all loads the
 //! one in the middle.
 
+pub mod live;
+
 use std::{
     iter,
     net::Ipv4Addr,

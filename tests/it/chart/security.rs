@@ -99,6 +99,24 @@ fn maps_of_sockets_are_handed_out_on_request_only() {
 }
 
 #[test]
+fn the_cni_plugin_is_installed_on_request_only_and_without_a_capability() {
+    let (_, pod) = pods(DEFAULT).remove(0);
+    assert_eq!(pod["initContainers"], Value::Null);
+    let (_, pod) =
+        pods(&["--set=agent.cni.install=true,agent.cni.binDir=/var/lib/cni/bin"]).remove(0);
+    let [installer] = pod["initContainers"].as_array().unwrap().as_slice() else {
+        panic!("one installs");
+    };
+    assert_eq!(installer["args"], json!(["install-cni", "--to=/node/cni"]));
+    let context = json!({"allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true,
+        "capabilities": {"drop": ["ALL"]}});
+    assert_eq!(installer["securityContext"], context);
+    let text = pod.to_string();
+    assert!(text.contains(r#""path":"/var/lib/cni/bin""#), "{text}");
+    assert!(text.contains("--socket=/run/eniway/agent.sock"), "{text}");
+}
+
+#[test]
 fn the_agent_stays_away_from_nodes_that_are_not_ours() {
     let (_, agent) = pods(DEFAULT).remove(0);
     let terms =

@@ -48,7 +48,7 @@ pub(super) fn cluster(options: &Options, screen: &Screen) -> anyhow::Result<Lab>
             "--set",
             &format!("aws.endpointUrl={}", lab.ec2_url_inside()),
             "--set",
-            "agent.acceptVirtual=true",
+            "agent.acceptVirtual=true,agent.cni.install=true",
             "--set",
             "controller.env[0].name=AWS_ACCESS_KEY_ID,controller.env[0].value=lab",
             "--set",

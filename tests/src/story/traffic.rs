@@ -65,7 +65,7 @@ fn enforce(stage: &Stage<'_>, mode: Enforcement) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn ping(from: &Namespace, source: Ipv4Addr, to: Ipv4Addr) -> anyhow::Result<()> {
+pub(super) fn ping(from: &Namespace, source: Ipv4Addr, to: Ipv4Addr) -> anyhow::Result<()> {
     let (source, to) = (source.to_string(), to.to_string());
     from.command("busybox")
         .args([

@@ -1,5 +1,6 @@
-//! What the check costs a packet.
+//! What the check costs a packet, and what the ways between an ENI and a pod carry.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::Result;
@@ -9,16 +10,25 @@ use crate::workspace::Workspace;
 
 pub(crate) fn run(workspace: &Workspace) -> Result<String> {
     let mut build = workspace.cargo(&["build", "--quiet", "--release"]);
-    build.args(["--package", "eniway-agent", "--example", "bench"]);
-    step::run("building the benchmark of the check", &mut build)?;
-    step::capture("the check, packet by packet", &mut check(workspace))
+    build.args(["--package", "eniway-agent", "--examples"]);
+    step::run("building the benchmarks of the data path", &mut build)?;
+    let examples = workspace.target.join("release/examples");
+    let check = step::capture(
+        "the check, packet by packet",
+        &mut with_bpffs(workspace, &examples.join("bench")),
+    )?;
+    let paths = step::capture(
+        "between an ENI and a pod, on real stacks",
+        &mut workspace.command(examples.join("paths")),
+    )?;
+    Ok(format!("{check}\n{paths}"))
 }
 
 /// Runs with a bpffs of its own, for the maps that xdp-filter pins.
-fn check(workspace: &Workspace) -> Command {
+fn with_bpffs(workspace: &Workspace, program: &Path) -> Command {
     let mut bench = workspace.command("unshare");
     let mount = "mount -t bpf bpffs /sys/fs/bpf && exec \"$0\"";
     bench.args(["--mount", "--propagation", "private", "sh", "-c", mount]);
-    bench.arg(workspace.target.join("release/examples/bench"));
+    bench.arg(program);
     bench
 }

@@ -54,6 +54,13 @@ const PACKAGES: &[Package] = &[
     package("python3-venv", PythonModule("ensurepip"), Need::Peers),
     package("xdp-tools", Program("xdp-filter"), Need::Peers),
     package("tcpdump", Program("tcpdump"), Need::Peers),
+    package("iperf3", Program("iperf3"), Need::Peers),
+    package(
+        "containernetworking-plugins",
+        File("/usr/lib/cni/ptp"),
+        Need::Peers,
+    ),
+    package("iptables", Program("iptables"), Need::Peers),
     package("qemu-system-x86", Program("qemu-system-x86_64"), Need::Vm),
     package("busybox-static", Program("busybox"), Need::Vm),
     package("cpio", Program("cpio"), Need::Vm),
