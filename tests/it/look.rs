@@ -186,7 +186,7 @@ fn inspect_and_top_show_the_guard() {
             "  enforcement  Enforce",
             "  MAC          02:00:00:00:00:0a",
             "  addresses    10.0.1.10/32\n",
-            "  ingress  dropped   destination_mismatch             1 packets               50 bytes",
+            "  ingress   dropped   destination_mismatch             1 packets               50 bytes",
         ] {
             assert!(shown.contains(expected), "{expected:?} is not in:\n{shown}");
         }

@@ -4,4 +4,4 @@
 mod programs;
 pub mod story;
 
-pub use programs::binary;
+pub use programs::{binary, example};

@@ -1,15 +1,14 @@
 //! Builds the programs that tests run, and says where they are.
 
 use std::{
-    collections::BTreeMap,
     env,
     path::{Path, PathBuf},
     process::Command,
     sync::{Mutex, PoisonError},
 };
 
-/// The programs built so far in this process.
-static BUILT: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
+/// Where the programs are, once they are built by this process.
+static BUILT: Mutex<Option<PathBuf>> = Mutex::new(None);
 
 /// The program of the package `package` that bears its name, built now if need be.
 ///
@@ -22,14 +21,26 @@ static BUILT: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
 /// When it does not compile.
 #[must_use]
 pub fn binary(package: &str) -> PathBuf {
-    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    let program = built
-        .entry(package.to_owned())
-        .or_insert_with(|| build(package));
-    program.clone()
+    built().join(package)
 }
 
-fn build(package: &str) -> PathBuf {
+/// An example of some package, built as [`binary`] is.
+///
+/// # Panics
+///
+/// When it does not compile.
+#[must_use]
+pub fn example(name: &str) -> PathBuf {
+    built().join("examples").join(name)
+}
+
+/// The folder of the programs, which are built at the first call.
+fn built() -> PathBuf {
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    built.get_or_insert_with(build).clone()
+}
+
+fn build() -> PathBuf {
     let test = env::current_exe().expect("a running test has a path");
     // The test is <target>/<profile>/deps/it-<hash>.
     let profile = test.ancestors().nth(2).expect("deps lies in the profile");
@@ -37,7 +48,7 @@ fn build(package: &str) -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
     cargo
         .args(["build", "--quiet", "--workspace", "--exclude", "xtask"])
-        .args(["--bins", "--tests"])
+        .args(["--bins", "--tests", "--examples"])
         .arg("--target-dir")
         .arg(target)
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")));
@@ -45,6 +56,6 @@ fn build(package: &str) -> PathBuf {
         cargo.arg("--release");
     }
     let status = cargo.status().expect("the cargo that built this test runs");
-    assert!(status.success(), "{package} does not compile");
-    profile.join(package)
+    assert!(status.success(), "the programs do not compile");
+    profile.to_owned()
 }

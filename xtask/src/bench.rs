@@ -3,6 +3,7 @@
 mod agent;
 mod controller;
 mod data_path;
+mod plot;
 
 use std::process::Command;
 use std::thread::available_parallelism;
@@ -11,6 +12,7 @@ use std::{env, fs};
 use anyhow::Result;
 use clap::ValueEnum;
 
+use self::plot::Plot;
 use crate::setup::{self, Need};
 use crate::step;
 use crate::workspace::Workspace;
@@ -25,6 +27,10 @@ pub(crate) struct Arguments {
     /// The controller with 1 and 10 nodes only.
     #[arg(long)]
     quick: bool,
+
+    /// Draws what the README shows.
+    #[arg(long)]
+    plots: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -41,6 +47,13 @@ impl Bench {
             Self::Agent | Self::Controller => {
                 &[Need::Root, Need::Kernel, Need::Rust, Need::Musl, Need::Lab]
             }
+        }
+    }
+
+    fn plots(self) -> &'static [Plot] {
+        match self {
+            Self::DataPath => data_path::PLOTS,
+            Self::Agent | Self::Controller => &[],
         }
     }
 
@@ -67,7 +80,11 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     setup::prepare(workspace, &needs)?;
     let mut tables = Vec::new();
     for bench in wanted {
-        tables.push(bench.run(workspace, arguments.quick)?);
+        let printed = bench.run(workspace, arguments.quick)?;
+        if arguments.plots {
+            plot::write(workspace, &printed, bench.plots())?;
+        }
+        tables.push(printed);
     }
     println!("\n{}\n\n{}", machine(), tables.join("\n"));
     Ok(())

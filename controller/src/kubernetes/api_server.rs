@@ -19,11 +19,11 @@ use k8s_openapi::{
 use kube::{
     Api, Client, ResourceExt as _,
     api::{ListParams, PatchParams, PostParams},
-    runtime::events::{Recorder, Reporter},
+    runtime::events::Reporter,
 };
 use tokio::sync::Semaphore;
 
-use super::{Answer, Error, Kubernetes, Lease, Notice, Pool, Record, Watch, crds};
+use super::{Answer, Error, Kubernetes, Lease, Notice, Pool, Record, Watch, crds, events::Events};
 use crate::{
     desired::{Declared, Node, Taint},
     holders::Pod,
@@ -43,7 +43,7 @@ pub struct ApiServer {
     pub(super) node_enis: Api<NodeEni>,
     pub(super) pools: Api<EniPool>,
     pub(super) nodes: Api<KubeNode>,
-    pub(super) recorder: Arc<Recorder>,
+    pub(super) events: Arc<Events>,
     slots: Arc<Semaphore>,
 }
 
@@ -60,7 +60,7 @@ impl ApiServer {
             node_enis: Api::all(client.clone()),
             pools: Api::all(client.clone()),
             nodes: Api::all(client.clone()),
-            recorder: Arc::new(Recorder::new(client.clone(), reporter)),
+            events: Arc::new(Events::new(client.clone(), reporter)),
             slots: Arc::new(Semaphore::new(UNDER_WAY)),
             client,
         }

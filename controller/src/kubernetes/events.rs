@@ -1,13 +1,49 @@
 //! Events: what people should know of a NodeENI's interface.
 
+use std::sync::{Mutex, PoisonError};
+
 use eniway_api::{NodeEni, NodeEniAttachment};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
-    Resource as _,
-    runtime::events::{Event, EventType},
+    Client, Resource as _,
+    runtime::events::{Event, EventType, Recorder, Reporter},
 };
 
 use super::ApiServer;
+
+/// Events that are remembered, so that one that is repeated is told as a series. kube's recorder would keep each for
+/// six minutes: 2.5 KB, and a fleet that is attached makes one for each interface.
+const REMEMBERED: u32 = 256;
+
+/// The recorder of events, made anew when it remembers enough.
+pub(super) struct Events {
+    client: Client,
+    reporter: Reporter,
+    /// With the number of events that it was given.
+    recorder: Mutex<(Recorder, u32)>,
+}
+
+impl Events {
+    pub(super) fn new(client: Client, reporter: Reporter) -> Self {
+        let recorder = Recorder::new(client.clone(), reporter.clone());
+        Self {
+            client,
+            reporter,
+            recorder: Mutex::new((recorder, 0)),
+        }
+    }
+
+    fn recorder(&self) -> Recorder {
+        let mut recorder = self.recorder.lock().unwrap_or_else(PoisonError::into_inner);
+        let (now, told) = &mut *recorder;
+        if *told == REMEMBERED {
+            *now = Recorder::new(self.client.clone(), self.reporter.clone());
+            *told = 0;
+        }
+        *told += 1;
+        now.clone()
+    }
+}
 
 /// Something for people to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +84,7 @@ impl ApiServer {
                 ..ObjectReference::default()
             }),
         };
-        if let Err(error) = self.recorder.publish(&event, &reference).await {
+        if let Err(error) = self.events.recorder().publish(&event, &reference).await {
             tracing::debug!(%error, reason = notice.reason, "Event was lost");
         }
     }

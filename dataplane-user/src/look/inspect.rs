@@ -47,9 +47,18 @@ fn text(
     ];
     let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
     lines.push(format!("  addresses    {}", addresses.join(" ")));
+    for pod in &guard.attached.pods {
+        let addresses: Vec<_> = pod.addresses.iter().map(ToString::to_string).collect();
+        lines.push(format!(
+            "  pod          {} behind {}, {}",
+            addresses.join(" "),
+            interface(pod.interface),
+            mac(pod.mac)
+        ));
+    }
     for count in counts {
         lines.push(format!(
-            "  {:<7}  {:<8}  {:<20}  {:>12} packets  {:>15} bytes",
+            "  {:<8}  {:<8}  {:<20}  {:>12} packets  {:>15} bytes",
             count.direction.label(),
             count.outcome.label(),
             count.reason.label(),
@@ -82,10 +91,7 @@ fn action(action: &Action) -> String {
     match action.kind {
         kind::PASS => "Pass".to_owned(),
         kind::DROP => "Drop".to_owned(),
-        kind::REDIRECT => match if_indextoname(action.value) {
-            Ok(name) => format!("Redirect {}", name.to_string_lossy()),
-            Err(_) => format!("Redirect index {}", action.value),
-        },
+        kind::REDIRECT => format!("Redirect {}", interface(action.value)),
         kind::CPU => format!("Cpu, {} of them", action.count),
         kind::SOCKET => {
             let queues = (0..64_u32).filter(|queue| action.queues >> queue & 1 == 1);
@@ -93,6 +99,13 @@ fn action(action: &Action) -> String {
             format!("Socket of queue {}", queues.join(", "))
         }
         other => format!("action {other}"),
+    }
+}
+
+fn interface(index: u32) -> String {
+    match if_indextoname(index) {
+        Ok(name) => name.to_string_lossy().into_owned(),
+        Err(_) => format!("index {index}"),
     }
 }
 

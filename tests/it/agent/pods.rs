@@ -112,6 +112,14 @@ fn pods_get_addresses_of_the_eni_and_are_reached_without_the_nodes_stack() {
     assert!(node.packets(ENI, &["to_pod", "passed"]) >= 4);
     assert!(node.packets(ENI, &["from_pod", "passed"]) >= 4);
 
+    let agent = eniway_tests::binary("eniway-agent");
+    let inspect = node.node.command(agent.to_str().unwrap());
+    let shown = inspect.args(["inspect", "eth10"]).read().unwrap();
+    assert!(
+        shown.contains(&format!("pod          {one} behind eni")),
+        "{shown}"
+    );
+
     // What another sends from its address goes nowhere.
     node.ip(&format!("-n two address add {one}/32 dev net1"));
     let lie = format!("netns exec two ping -c1 -W1 -I {one} {FAR}");

@@ -1,7 +1,7 @@
 //! Steering rules on real interfaces, between real stacks.
 
 use std::{
-    net::{Ipv4Addr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
     process::Command,
     time::Duration,
 };
@@ -19,6 +19,8 @@ use crate::bpf_world::{ENI, Namespace, OWN, World, guard, in_world, ip};
 const FAR: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 20);
 /// The node's address there.
 const OUT: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 10);
+const FAR6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 0x20);
+const OUT6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 0x10);
 const OTHER_ENI: &str = "eni-0000000000000002";
 const PORT: u16 = 7000;
 
@@ -124,6 +126,7 @@ fn without_a_socket_the_stack_has_the_packet() {
 /// A network behind another interface of the node.
 struct Far {
     socket: UdpSocket,
+    socket6: UdpSocket,
     _namespace: Namespace,
 }
 
@@ -137,7 +140,9 @@ impl Far {
              address 02:00:00:00:02:14 netns {process}"
         ));
         ip(&format!("addr add {OUT}/24 dev out0"));
+        ip(&format!("addr add {OUT6}/64 dev out0 nodad"));
         ip("link set out0 up");
+        std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap();
         std::fs::write("/proc/sys/net/ipv4/conf/all/forwarding", "1").unwrap();
         let socket = namespace.run(|| {
             ip(&format!("addr add {FAR}/24 dev far0"));
@@ -148,23 +153,32 @@ impl Far {
             if napi {
                 ethtool("far0", "gro on");
             }
-            let socket = UdpSocket::bind((FAR, PORT)).unwrap();
-            socket
-                .set_read_timeout(Some(Duration::from_secs(2)))
-                .unwrap();
-            socket
+            ip(&format!("addr add {FAR6}/64 dev far0 nodad"));
+            let sockets = [IpAddr::from(FAR), IpAddr::from(FAR6)];
+            sockets.map(|address| {
+                let socket = UdpSocket::bind((address, PORT)).unwrap();
+                let patience = Some(Duration::from_secs(2));
+                socket.set_read_timeout(patience).unwrap();
+                socket
+            })
         });
+        let [socket, socket6] = socket;
         Self {
             socket,
+            socket6,
             _namespace: namespace,
         }
     }
 
     fn hear(&self) -> Option<String> {
-        let mut buffer = [0; 64];
-        let (length, _) = self.socket.recv_from(&mut buffer).ok()?;
-        Some(String::from_utf8_lossy(&buffer[..length]).into_owned())
+        hear(&self.socket)
     }
+}
+
+fn hear(socket: &UdpSocket) -> Option<String> {
+    let mut buffer = [0; 2048];
+    let (length, _) = socket.recv_from(&mut buffer).ok()?;
+    Some(String::from_utf8_lossy(&buffer[..length]).into_owned())
 }
 
 /// Packets that the stack has forwarded.
@@ -231,6 +245,79 @@ fn a_packet_is_redirected_by_the_routing_table_without_the_stack() {
         assert_eq!(far.hear().as_deref(), Some("routed"));
         assert_eq!(forwarded(), before + 1);
     });
+}
+
+#[test]
+fn a_packet_that_is_too_large_for_the_way_is_the_stacks() {
+    in_world(1500, |world| {
+        like_a_wire(world);
+        let far = Far::new(true);
+        let mut bpf = open(world);
+        let out = if_nametoindex("out0").unwrap();
+        attach(
+            &mut bpf,
+            world,
+            &with(vec![any(Action::Redirect(out))], false),
+        );
+        ip(&format!(
+            "neigh replace {FAR} lladdr 02:00:00:00:02:14 dev out0"
+        ));
+        ip("link set out0 mtu 1280");
+        let (small, large) = ("s".repeat(1200), "l".repeat(1400));
+        to_far(world, &small);
+        assert_eq!(far.hear(), Some(small));
+        assert_eq!(forwarded(), 0);
+        // A datagram may be cut whose sender does not look for the way's MTU.
+        let sender = world.on_host(|| {
+            std::fs::write("/proc/sys/net/ipv4/ip_no_pmtu_disc", "1").unwrap();
+            UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT + 1)).unwrap()
+        });
+        sender.send_to(large.as_bytes(), (FAR, PORT)).unwrap();
+        assert_eq!(far.hear(), Some(large), "the stack has cut it");
+        assert_eq!(forwarded(), 1);
+    });
+}
+
+#[test]
+fn ipv6_is_redirected_too_and_ages() {
+    in_world(1500, |world| {
+        like_a_wire(world);
+        let far = Far::new(true);
+        let mut bpf = open(world);
+        ip("addr add 2001:db8:1::a/64 dev eni0 nodad");
+        ip(&format!(
+            "-6 neigh replace {FAR6} lladdr 02:00:00:00:02:14 dev out0"
+        ));
+        let out = if_nametoindex("out0").unwrap();
+        let redirect = Rule {
+            destination: Some("2001:db8:2::/64".parse().unwrap()),
+            ..any(Action::Redirect(out))
+        };
+        attach(&mut bpf, world, &with(vec![redirect], false));
+        let sender = world.on_host(|| {
+            ip("addr add 2001:db8:1::14/64 dev vpc0 nodad");
+            ip("-6 neigh add 2001:db8:1::a lladdr 02:00:00:00:00:0a dev vpc0");
+            ip("-6 route add 2001:db8:2::/64 via 2001:db8:1::a");
+            UdpSocket::bind((IpAddr::from(Ipv6Addr::UNSPECIFIED), PORT + 1)).unwrap()
+        });
+        let before = forwarded6();
+        sender.send_to(b"sixth", (FAR6, PORT)).unwrap();
+        assert_eq!(hear(&far.socket6).as_deref(), Some("sixth"));
+        assert_eq!((hits(&bpf), forwarded6() - before), (vec![1], 0));
+        // One that may pass no other router is the stack's, which says so to its sender.
+        world.on_host(|| ip("-6 route replace 2001:db8:2::/64 via 2001:db8:1::a hoplimit 1"));
+        sender.send_to(b"old", (FAR6, PORT)).unwrap();
+        assert_eq!(hear(&far.socket6), None);
+    });
+}
+
+fn forwarded6() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/net/snmp6").unwrap();
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("Ip6OutForwDatagrams"));
+    let count = line.unwrap().split_whitespace().nth(1);
+    count.unwrap().parse().unwrap()
 }
 
 #[test]

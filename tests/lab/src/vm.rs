@@ -82,11 +82,35 @@ pub struct Ended {
     pub output: String,
 }
 
-/// Boots `kernel` with two processors and 2 GiB, runs the shell `command` as root, and switches the machine off.
+/// A virtio network card. All of a machine are on one link.
+#[derive(Clone, Copy, Debug)]
+pub struct Nic {
+    /// Its MAC address, as text.
+    pub mac: &'static str,
+}
+
+impl Nic {
+    /// QEMU's arguments for the card with this number.
+    fn arguments(self, number: usize) -> [String; 4] {
+        let device = format!("virtio-net-pci,netdev=n{number},mac={}", self.mac);
+        let link = format!("hubport,id=n{number},hubid=0");
+        ["-netdev".to_owned(), link, "-device".to_owned(), device]
+    }
+}
+
+/// Boots `kernel` with two processors, 2 GiB and `nics`, runs the shell `command` as root, and switches the machine
+/// off.
 ///
 /// # Errors
 /// [`Error::Unfinished`] with the console when the end was not seen within `deadline`.
-pub fn run(kernel: &Kernel, command: &str, deadline: Duration) -> Result<Ended, Error> {
+pub fn run(
+    kernel: &Kernel,
+    nics: &[Nic],
+    command: &str,
+    deadline: Duration,
+) -> Result<Ended, Error> {
+    let nics = nics.iter().enumerate();
+    let nics = nics.flat_map(|(number, nic)| nic.arguments(number));
     let folder = crate::cache::folder().join("vm/run");
     let image = initramfs::write(&folder, kernel, command)?;
     // `timeout` ends the machine even if this process is killed.
@@ -101,6 +125,7 @@ pub fn run(kernel: &Kernel, command: &str, deadline: Duration) -> Result<Ended, 
         .args(["-append", "console=ttyS0 panic=-1 quiet"])
         .arg("-virtfs")
         .arg("local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap")
+        .args(nics)
         .arg("-kernel")
         .arg(kernel.image())
         .arg("-initrd")

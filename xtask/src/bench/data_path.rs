@@ -5,8 +5,37 @@ use std::process::Command;
 
 use anyhow::Result;
 
+use super::plot::Plot;
 use crate::step;
 use crate::workspace::Workspace;
+
+/// Of the three tables that are printed.
+pub(crate) const PLOTS: &[Plot] = &[
+    Plot {
+        file: "check.svg",
+        title: "Nanoseconds for the check of a packet (BPF_PROG_TEST_RUN)",
+        table: 0,
+        column: 1,
+    },
+    Plot {
+        file: "drop.svg",
+        title: "Frames that arrive and end, million a second on one CPU",
+        table: 1,
+        column: 1,
+    },
+    Plot {
+        file: "frames.svg",
+        title: "Frames from the ENI into a pod, million a second on one CPU",
+        table: 2,
+        column: 1,
+    },
+    Plot {
+        file: "tcp.svg",
+        title: "TCP from the ENI into a pod, Gbit/s",
+        table: 2,
+        column: 3,
+    },
+];
 
 pub(crate) fn run(workspace: &Workspace) -> Result<String> {
     let mut build = workspace.cargo(&["build", "--quiet", "--release"]);
