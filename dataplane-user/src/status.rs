@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use eniway_api::{Enforcement, NodePhase, NodeStatus, XdpMode, XdpStatus, conditions};
+use eniway_api::{EgressCheck, Enforcement, NodePhase, NodeStatus, XdpMode, XdpStatus, conditions};
 
 use crate::{
     bpf::{Attached, IngressMode, Mode, Obstacle, WantedIngress},
@@ -107,7 +107,12 @@ pub fn status(situation: &Situation<'_>) -> NodeStatus {
         (Wish::Provide(_), Presence::Absent) if is_in_pod(observed) => {
             let status = settled(situation.failure, NodePhase::InPod);
             let status = with_last_look(status, situation.last);
-            with_guard(status, observed, situation.xdp_reason)
+            let status = with_guard(status, observed, situation.xdp_reason);
+            let lost = observed.attached.filter(|it| it.egress.is_none());
+            NodeStatus {
+                egress_check: lost.map(|_| EgressCheck::Lost),
+                ..status
+            }
         }
         (Wish::Provide(desired), Presence::Absent) => missing(desired, situation.missing),
         (Wish::Provide(desired), Presence::Ambiguous(names)) => explain(

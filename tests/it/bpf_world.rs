@@ -27,7 +27,7 @@ pub(crate) const ENI: &str = "eni-0123456789abcdef0";
 pub(crate) const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 10);
 /// One that the node's interface has too, but the ENI has not.
 pub(crate) const STRANGER: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 11);
-const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 20);
+pub(crate) const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 20);
 const PORT: u16 = 7000;
 
 /// The node's side, seen by the thread that runs the test.

@@ -9,6 +9,7 @@ mod api;
 mod bpf_attach;
 mod bpf_bench;
 mod bpf_pods;
+mod bpf_stacks;
 mod bpf_world;
 mod cases;
 mod chart;

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::status::{
-    Ec2State, Ec2Status, NodeEniAttachmentStatus, NodePhase, NodeStatus, XdpStatus,
+    Ec2State, Ec2Status, EgressCheck, NodeEniAttachmentStatus, NodePhase, NodeStatus, XdpStatus,
 };
 use crate::{
     DataPath, DeletionPolicy, DeviceIndex, ElasticIpWish, EniId, GroupId, InstanceId,

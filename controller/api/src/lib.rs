@@ -63,8 +63,8 @@ pub mod steering;
 
 pub use addressing::{AddressKind, Asked, Assigning, Ipv4Wish, Ipv6Wish};
 pub use attachment::{
-    Dpdk, Ec2State, Ec2Status, NodeEniAttachment, NodeEniAttachmentSpec, NodeEniAttachmentStatus,
-    NodeEniRef, NodePhase, NodeStatus, PoolPlace, XdpStatus,
+    Dpdk, Ec2State, Ec2Status, EgressCheck, NodeEniAttachment, NodeEniAttachmentSpec,
+    NodeEniAttachmentStatus, NodeEniRef, NodePhase, NodeStatus, PoolPlace, XdpStatus,
 };
 pub use data_path::{ChannelPolicy, DataPath, Enforcement, MtuPolicy, XdpMode, XdpPolicy};
 pub use elastic_ip::{ElasticIpClaim, ElasticIpWish};

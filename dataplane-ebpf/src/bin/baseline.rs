@@ -53,14 +53,23 @@ mod bpf {
         if let Some(head) = HEAD.get(0) {
             for (at, word) in head.iter().enumerate() {
                 // SAFETY: in bounds by the test above.
-                unsafe { (data as *mut u64).add(at).write_unaligned(*word) };
+                let place = unsafe { (data as *mut u64).add(at) };
+                // SAFETY: as above; any address of a packet may be written.
+                unsafe { place.write_unaligned(*word) };
             }
         }
-        match TARGET.get(0) {
-            // SAFETY: only numbers go in.
-            Some(&target) => unsafe { bpf_redirect(target, 0) as u32 },
-            None => xdp_action::XDP_DROP,
-        }
+        let Some(&target) = TARGET.get(0) else {
+            return xdp_action::XDP_DROP;
+        };
+        // SAFETY: only numbers go in.
+        let answer = unsafe { bpf_redirect(target, 0) };
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "actions are small"
+        )]
+        let action = answer as u32;
+        action
     }
 
     /// Counts what arrives, and ends it.

@@ -197,14 +197,25 @@ fn one_that_a_pod_has_is_in_use_still_guarded_and_known_by_its_last_name() {
         mtu: Some(9001),
         ..NodeStatus::default()
     };
+    let mut case = Case {
+        presence: Presence::Absent,
+        last: Some(last),
+        ..good()
+    };
     check(
-        &Case {
-            presence: Presence::Absent,
-            last: Some(last),
-            ..good()
-        },
+        &case,
         &expect![[
             r#"{"phase":"InPod","interfaceName":"ens6","driver":"ena","xdp":{"mode":"Native"},"enforcement":"Enforce"}"#
+        ]],
+    );
+    // A filter of a clsact qdisc does not follow an interface.
+    if let Some(attached) = &mut case.attached {
+        attached.egress = None;
+    }
+    check(
+        &case,
+        &expect![[
+            r#"{"phase":"InPod","interfaceName":"ens6","driver":"ena","xdp":{"mode":"Native"},"enforcement":"Enforce","egressCheck":"Lost"}"#
         ]],
     );
 }

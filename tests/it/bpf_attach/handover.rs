@@ -16,7 +16,7 @@ use std::{
 use eniway_agent::bpf::{Guard, IngressMode, Mode, WantedIngress};
 
 use super::{CLSACT, drops_strangers, open, today};
-use crate::bpf_world::{ENI, OWN, STRANGER, World, files, guard, in_world, tc};
+use crate::bpf_world::{ENI, Namespace, OWN, STRANGER, World, files, guard, in_world, ip, tc};
 
 #[test]
 fn a_new_process_takes_the_guard_over_without_a_packet_lost() {
@@ -160,6 +160,27 @@ fn a_filter_that_somebody_took_off_is_missed_and_made_anew() {
             drops_strangers(world);
         }
     });
+}
+
+#[test]
+fn a_kernel_without_tcx_takes_the_check_of_what_leaves_off_on_the_way_into_a_pod() {
+    let taken_along = |kernel, expected| {
+        in_world(1500, move |world| {
+            let mut bpf = open(world, kernel);
+            let want = guard(WantedIngress::XdpNative, Mode::Enforce);
+            bpf.attach(ENI, world.ifindex(), &want).unwrap();
+            let pod = Namespace::new();
+            ip(&format!("link set eni0 netns {}", pod.process()));
+            let attached = bpf.attached().unwrap().remove(0);
+            assert_ne!(attached.ifindex, 0);
+            let there = (attached.ingress.is_some(), attached.egress.is_some());
+            assert_eq!(there, (true, expected));
+        });
+    };
+    taken_along(CLSACT, false);
+    if today().tcx {
+        taken_along(today(), true);
+    }
 }
 
 #[test]

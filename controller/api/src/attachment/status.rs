@@ -140,12 +140,23 @@ pub struct NodeStatus {
     /// The enforcement in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enforcement: Option<Enforcement>,
+    /// Present when packets that leave are not checked. EC2's own source/destination check sees them in any case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress_check: Option<EgressCheck>,
     /// True when the agent has taken away all that it added, so that the interface may be detached.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub released: bool,
     /// The generation of the record that this answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+}
+
+/// Why packets that leave are not checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum EgressCheck {
+    /// The interface is in a pod, and a kernel before Linux 6.6 took the check off on its way there.
+    Lost,
 }
 
 /// How far a node's agent is with an interface.

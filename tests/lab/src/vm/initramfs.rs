@@ -11,13 +11,14 @@ use super::kernel::{Kernel, file, output};
 use super::{BEGINS, ENDED, Error};
 
 /// What the machine needs to see the host's files, and what a node has.
-const MODULES: [&str; 8] = [
+const MODULES: [&str; 9] = [
     "virtio_pci",
     "9p",
     "9pnet_virtio",
     "overlay",
     "virtio_net",
     "veth",
+    "macvlan",
     "sch_ingress",
     "cls_bpf",
 ];
