@@ -16,6 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .chain(&bench.ours)
         .chain([&bench.linear])
         .chain(filter)
+        .chain(bench.xdp_filter_allow.as_ref())
     {
         let nanoseconds = row.duration.as_nanos();
         let drop = row.ratio(&bench.bare_drop);

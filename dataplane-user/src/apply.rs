@@ -9,6 +9,7 @@ use std::{
 };
 
 use eniway_api::EniId;
+use tracing::debug;
 
 use crate::{
     bpf::{self, AttachReport, Attached, Bpf, Count, Setting},
@@ -72,6 +73,11 @@ impl Kernel {
         self.sysctls.get(sysctl, interface)
     }
 
+    /// Makes ready for the next ENI.
+    pub fn prepare(&self) {
+        self.programs.prepare();
+    }
+
     /// What is pinned.
     pub async fn attached(&self) -> Result<Vec<Attached>, Error> {
         self.programs.with(|bpf| bpf.attached()).await
@@ -132,6 +138,10 @@ impl Kernel {
             } => {
                 let attach = move |bpf: &mut Bpf| bpf.attach(eni.as_str(), index, &guard);
                 return self.programs.with(attach).await.map(Some);
+            }
+            Action::ReplaceGuard { eni, guard } => {
+                let replace = move |bpf: &mut Bpf| bpf.replace(eni.as_str(), &guard);
+                self.programs.with(replace).await?;
             }
             Action::ConfigureGuard { eni, config } => {
                 let configure = move |bpf: &mut Bpf| bpf.configure(eni.as_str(), &config);
@@ -228,6 +238,16 @@ impl Programs {
     pub async fn sockets(&self, eni: &str) -> Result<OwnedFd, Error> {
         let eni = eni.to_owned();
         self.with(move |bpf| bpf.sockets(&eni)).await
+    }
+
+    /// Loads programs for the next ENI, when nothing else is to be done. Without them it takes longer.
+    pub fn prepare(&self) {
+        let programs = self.clone();
+        tokio::spawn(async move {
+            if let Err(error) = programs.with(Bpf::prepare).await {
+                debug!(error = %Chain(&error), "No programs are kept ready");
+            }
+        });
     }
 
     /// Runs `work` on a thread of its own: the first native XDP program resets an ENA device, which

@@ -72,6 +72,15 @@ pub struct Bpf {
     kernel: Kernel,
     /// Made when something is loaded first.
     loader: Option<Loader>,
+    spare: Spare,
+}
+
+/// Programs for the next ENI. Loading is most of the time until an interface is guarded, and needs nothing of it.
+#[derive(Debug, Default)]
+struct Spare {
+    /// One that knows of no pins.
+    loader: Option<Loader>,
+    object: Option<Object>,
 }
 
 /// What an ENI's guard should be.
@@ -202,6 +211,7 @@ impl Bpf {
             pins: Pins::open(root)?,
             kernel,
             loader: None,
+            spare: Spare::default(),
         })
     }
 
@@ -233,21 +243,48 @@ impl Bpf {
         let settings = addresses::settings(&want.config)?;
         self.pins.create(eni)?;
         let frags = self.kernel.frags && want.ingress != WantedIngress::Tc;
-        let tables = steering::compile(&want.steering);
-        let mut object = Object::load(
-            self.loader.get_or_insert_with(Loader::new),
-            frags,
-            &self.pins,
-            eni,
-            &tables,
-        )?;
+        let mut object = match self.spare(eni, want, frags)? {
+            Some(object) => object,
+            None => Object::load(
+                self.loader.get_or_insert_with(Loader::new),
+                frags,
+                &self.pins,
+                eni,
+                &steering::compile(&want.steering),
+            )?,
+        };
         self.devices(&mut object, &want.steering, frags)?;
         Maps::open(&self.pins, eni)?.fill(&settings)?;
+        let pods = Pods::new(&self.pins, eni, self.kernel);
+        pods.inherit()?;
         let report =
             Hooks::new(&self.pins, eni, self.kernel).attach(&mut object, ifindex, want.ingress)?;
-        Pods::new(&self.pins, eni, self.kernel).attach(&mut object, ifindex)?;
+        pods.attach(&mut object, ifindex)?;
         self.pins.remove_other_layouts(eni)?;
         Ok(report)
+    }
+
+    /// Loads programs for the next ENI, unless there are some.
+    pub fn prepare(&mut self) -> Result<(), Error> {
+        let Spare { loader, object } = &mut self.spare;
+        if object.is_none() {
+            let loader = loader.get_or_insert_with(Loader::new);
+            *object = Some(Object::spare(loader, self.kernel.frags)?);
+        }
+        Ok(())
+    }
+
+    /// The spare programs on the ENI's maps, if they fit: it has no maps yet, and no rules.
+    fn spare(&mut self, eni: &str, want: &Guard, frags: bool) -> Result<Option<Object>, Error> {
+        let has_maps = !pins::names(&self.pins.maps(eni))?.is_empty();
+        if has_maps || !want.steering.is_empty() || frags != self.kernel.frags {
+            return Ok(None);
+        }
+        let Some(mut object) = self.spare.object.take() else {
+            return Ok(None);
+        };
+        object.pin(&self.pins, eni)?;
+        Ok(Some(object))
     }
 
     /// Lets the rules redirect to interfaces. What leaves through an ENI that is guarded is checked there, too, by
@@ -284,6 +321,24 @@ impl Bpf {
             tables::device(object, target, check.as_mut())?;
         }
         Ok(())
+    }
+
+    /// Gives a guard that is attached this process's programs and other settings, wherever its interface is: links are
+    /// updated from outside, so that nobody need enter a pod's namespace. Rules that redirect cannot be among `want`'s:
+    /// interfaces of another namespace mean nothing there.
+    pub fn replace(&mut self, eni: &str, want: &Guard) -> Result<(), Error> {
+        let settings = addresses::settings(&want.config)?;
+        self.pins.create(eni)?;
+        let mut object = Object::load(
+            self.loader.get_or_insert_with(Loader::new),
+            self.kernel.frags,
+            &self.pins,
+            eni,
+            &steering::compile(&want.steering),
+        )?;
+        Maps::open(&self.pins, eni)?.fill(&settings)?;
+        Hooks::new(&self.pins, eni, self.kernel).replace(&mut object)?;
+        self.pins.remove_other_layouts(eni)
     }
 
     /// Changes what packets are checked against, in the maps alone.

@@ -52,8 +52,8 @@ pub struct Observed<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InForce {
     pub config: GuardConfig,
-    /// Where its programs were attached, and what was wanted then. Absent when only the settings of
-    /// an older process's programs were changed, which can be done while a pod has the interface.
+    /// Where its programs were attached, and what was wanted then. Absent when they were replaced while a pod has the
+    /// interface.
     pub attached: Option<(IfIndex, WantedIngress)>,
     /// The steering rules that its programs were loaded with.
     pub steering: Vec<bpf::steering::Rule>,
@@ -107,7 +107,7 @@ fn of_interface(wish: &Wish, observed: &Observed<'_>) -> Vec<Action> {
             Presence::Absent if is_in_pod(observed) => {
                 let rules = network::suspend(&desired.network, observed.network);
                 let rules = rules.into_iter().map(Action::Network);
-                rules.chain(configure(desired, observed)).collect()
+                rules.chain(in_pod(desired, observed)).collect()
             }
             // The device has gone, its pins have not.
             Presence::Absent => take_away(&desired.eni, &desired.network, observed),
@@ -191,6 +191,41 @@ pub fn steer(
         targets: observed.targets,
     };
     steering::steering(&desired.steering, place)
+}
+
+/// Whether this process's programs are in force, and the rules, is not known after a restart: they are replaced.
+fn in_pod(desired: &Desired, observed: &Observed<'_>) -> Vec<Action> {
+    let Some(hook) = observed.attached.and_then(|attached| attached.ingress) else {
+        return configure(desired, observed);
+    };
+    let ingress = match hook.mode {
+        IngressMode::XdpNative => WantedIngress::XdpNative,
+        IngressMode::XdpGeneric => WantedIngress::XdpGeneric,
+        IngressMode::Tc => WantedIngress::Tc,
+    };
+    // No interface of the node can be reached from there.
+    let targets = Targets {
+        cpus: observed.targets.cpus,
+        ..Targets::default()
+    };
+    let place = Place {
+        ingress,
+        mode: desired.config.mode,
+        channels: None,
+        targets: &targets,
+    };
+    let steering = steering::steering(&desired.steering, place).rules;
+    match observed.in_force {
+        Some(in_force) if in_force.steering == steering => configure(desired, observed),
+        _ => vec![Action::ReplaceGuard {
+            eni: desired.eni.clone(),
+            guard: Guard {
+                ingress,
+                config: desired.config.clone(),
+                steering,
+            },
+        }],
+    }
 }
 
 /// The MTU that the interface would have without XDP.

@@ -111,6 +111,7 @@ impl Agent {
             }
             if store.synced {
                 alarm = self.round(&mut store, Instant::now()).await;
+                self.kernel.prepare();
             }
         }
     }

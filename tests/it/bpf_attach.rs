@@ -10,7 +10,7 @@ use eniway_agent::bpf::{
     Bpf, Count, Direction, IngressMode, Kernel, Mode, Outcome, Reason, WantedIngress,
 };
 
-use crate::bpf_world::{ENI, World, files, guard, in_world};
+use crate::bpf_world::{ENI, World, files, guard, in_world, ip};
 
 /// The kernel that runs.
 fn today() -> Kernel {
@@ -139,5 +139,39 @@ fn addresses_come_and_go_live() {
         want.config.addresses.pop();
         bpf.configure(ENI, &want.config).unwrap();
         drops_strangers(world);
+    });
+}
+
+#[test]
+fn programs_that_were_kept_ready_are_one_enis_own() {
+    in_world(1500, |world| {
+        let mut bpf = open(world, today());
+        bpf.prepare().unwrap();
+        let want = guard(WantedIngress::XdpNative, Mode::Enforce);
+        bpf.attach(ENI, world.ifindex(), &want).unwrap();
+        drops_strangers(world);
+        // Another ENI gets others, with counters of its own.
+        bpf.prepare().unwrap();
+        ip("link add other0 type veth peer name other1");
+        let other = nix::net::if_::if_nametoindex("other0").unwrap();
+        bpf.attach("eni-2", other, &want).unwrap();
+        assert_eq!(bpf.counters("eni-2").unwrap(), []);
+        let dropped = |bpf: &Bpf| {
+            counted(
+                bpf,
+                Direction::Ingress,
+                Reason::DestinationMismatch,
+                Outcome::Dropped,
+            )
+        };
+        assert_eq!(dropped(&bpf), 1);
+        // Who has maps keeps them, though programs are ready.
+        bpf.prepare().unwrap();
+        bpf.attach(ENI, world.ifindex(), &want).unwrap();
+        drops_strangers(world);
+        assert_eq!(dropped(&bpf), 2);
+        bpf.detach(ENI).unwrap();
+        bpf.detach("eni-2").unwrap();
+        assert_eq!(bpf.attached().unwrap(), []);
     });
 }

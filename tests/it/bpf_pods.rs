@@ -201,6 +201,40 @@ fn pods_share_an_eni_whose_guard_is_traffic_control() {
     shared_by_pods(WantedIngress::Tc);
 }
 
+/// An agent of another release has other maps: the guard and the pods go over to them, and nobody notices.
+#[test]
+fn maps_of_another_layout_are_taken_over_under_way() {
+    in_world(1500, |world| {
+        let mut bpf = open(world);
+        let guard = with_prefixes(WantedIngress::XdpNative);
+        bpf.attach(ENI, world.ifindex(), &guard).unwrap();
+        let one = Pod::new(1);
+        bpf.add_pod(ENI, &one.interface).unwrap();
+        drop(bpf);
+        let maps = world.bpffs.join("eniway/maps");
+        let now = std::fs::read_dir(&maps).unwrap().next().unwrap().unwrap();
+        std::fs::rename(now.path(), maps.join("v999")).unwrap();
+
+        let mut ping = world.on_host(|| {
+            std::process::Command::new("ping")
+                .args(["-i", "0.01", "-c", "200", "-W", "2", "10.0.1.65"])
+                .stdout(std::process::Stdio::piped())
+                .spawn()
+                .unwrap()
+        });
+        let mut bpf = Bpf::open(&world.bpffs.join("eniway")).unwrap();
+        bpf.attach(ENI, world.ifindex(), &guard).unwrap();
+        let there = bpf.attached().unwrap().remove(0).pods;
+        assert_eq!(there, [one.interface.clone()]);
+        let mut said = String::new();
+        std::io::Read::read_to_string(ping.stdout.as_mut().unwrap(), &mut said).unwrap();
+        ping.wait().unwrap();
+        assert!(said.contains("200 received"), "{said}");
+        assert!(!maps.join("v999").join(ENI).exists());
+        assert!(counted(&bpf, Direction::ToPod, Reason::Passed, Outcome::Passed) > 0);
+    });
+}
+
 #[test]
 fn a_pod_sends_from_its_own_addresses_and_no_others() {
     in_world(1500, |world| {

@@ -41,42 +41,99 @@ const LOADS: usize = 9;
 const ROUNDS: u32 = 12;
 const REPEAT: u32 = 100_000;
 
-/// Name, object with fragments, addresses of the ENI, steering rules.
-const OURS: &[(&str, bool, &[&str], u16)] = &[
-    ("eni_ingress, one address", false, &["10.0.1.10/32"], 0),
-    (
-        "eni_ingress, primary address of three",
-        false,
-        &["10.0.1.10/32", "10.0.1.11/32", "10.0.1.64/28"],
-        0,
-    ),
-    (
-        "eni_ingress, another address of three",
-        false,
-        &["10.0.1.11/32", "10.0.1.10/32", "10.0.1.64/28"],
-        0,
-    ),
-    (
-        "eni_ingress with frags, one address",
-        true,
-        &["10.0.1.10/32"],
-        0,
-    ),
-    (
-        "… and 1 rule that does not match",
-        true,
-        &["10.0.1.10/32"],
-        1,
-    ),
-    ("… and 100 rules", true, &["10.0.1.10/32"], 100),
-    ("… and 1,000 rules", true, &["10.0.1.10/32"], 1000),
+/// One of our programs, with what it is run on.
+#[derive(Clone, Copy, Debug)]
+struct Ours {
+    name: &'static str,
+    program: Program,
+    frags: bool,
+    /// The ENI's.
+    addresses: &'static [&'static str],
+    /// Steering rules, of which none matches unless `hit`.
+    rules: u16,
+    /// The last rule matches, and drops.
+    hit: bool,
+    /// Whom the packet is for.
+    to: [u8; 4],
+}
+
+const CHECK: Ours = Ours {
+    name: "eni_ingress, one address",
+    program: Program::IngressXdp,
+    frags: false,
+    addresses: &["10.0.1.10/32"],
+    rules: 0,
+    hit: false,
+    to: ADDRESS,
+};
+
+const FRAGS: Ours = Ours {
+    name: "eni_ingress with frags, one address",
+    frags: true,
+    ..CHECK
+};
+
+const OURS: &[Ours] = &[
+    CHECK,
+    Ours {
+        name: "eni_ingress, primary address of three",
+        addresses: &["10.0.1.10/32", "10.0.1.11/32", "10.0.1.64/28"],
+        ..CHECK
+    },
+    Ours {
+        name: "eni_ingress, another address of three",
+        addresses: &["10.0.1.11/32", "10.0.1.10/32", "10.0.1.64/28"],
+        ..CHECK
+    },
+    Ours {
+        name: "eni_ingress, another's address: dropped and counted",
+        to: [10, 0, 1, 99],
+        ..CHECK
+    },
+    FRAGS,
+    Ours {
+        name: "… and 1 rule that does not match",
+        rules: 1,
+        ..FRAGS
+    },
+    Ours {
+        name: "… and 100 rules",
+        rules: 100,
+        ..FRAGS
+    },
+    Ours {
+        name: "… and 1,000 rules",
+        rules: 1000,
+        ..FRAGS
+    },
+    Ours {
+        name: "… and 1,000 rules, of which the last drops",
+        rules: 1000,
+        hit: true,
+        ..FRAGS
+    },
+    Ours {
+        name: "eni_ingress_tc, one address",
+        program: Program::IngressTc,
+        ..CHECK
+    },
+    Ours {
+        name: "eni_to_pod, for no pod",
+        program: Program::ToPod,
+        ..CHECK
+    },
 ];
 
-/// The object of xdp-filter and the program in it.
-const XDP_FILTER: &str = "xdpfilt_dny_ip";
+/// What a row of xdp-filter is called, and its program, which its object is named for.
+const XDP_FILTER: [(&str, &str); 2] = [
+    ("xdp-filter, deny by IP", "xdpfilt_dny_ip"),
+    ("xdp-filter, allow by IP", "xdpfilt_alw_ip"),
+];
 
 /// Whom the packet is for.
 const ADDRESS: [u8; 4] = [10, 0, 1, 10];
+/// And for which port.
+const PORT: u16 = 6000;
 
 /// What xdp-filter compares an address with (xdp-tools, `xdp-filter/common_kern_user.h`).
 const SOURCE: u64 = 1;
@@ -103,6 +160,8 @@ pub struct Bench {
     /// xdp-filter in deny mode by IP, with the packet's address allowed; `None` where xdp-tools is not
     /// installed.
     pub xdp_filter: Option<Measurement>,
+    /// xdp-filter in allow mode by IP, with nothing denied; `None` as above.
+    pub xdp_filter_allow: Option<Measurement>,
 }
 
 impl Measurement {
@@ -118,19 +177,20 @@ impl Measurement {
 pub fn bench(pins: &Path) -> Result<Bench, Error> {
     let scratch = Scratch::new(pins)?;
     let mut entrants = vec![Entrant::new("bare drop", bare_drop)?];
-    for &(name, frags, addresses, rules) in OURS {
-        entrants.push(Entrant::new(name, || ours(frags, addresses, rules))?);
+    for one in OURS {
+        entrants.push(Entrant::new(one.name, || ours(one))?);
     }
     entrants.push(Entrant::new(
         "1,000 rules one after the other, and no check",
         linear,
     )?);
-    let xdp_filter_object = xdp_filter_object();
-    if let Some(path) = &xdp_filter_object {
-        let load = || xdp_filter(path, scratch.0);
-        entrants.push(Entrant::new("xdp-filter, deny by IP", load)?);
+    for (name, program) in XDP_FILTER {
+        if let Some(path) = xdp_filter_object(program) {
+            let load = || xdp_filter(&path, program, scratch.0);
+            entrants.push(Entrant::new(name, load)?);
+        }
     }
-    let frame = frame();
+    let frame = frame(ADDRESS);
     // In turns, so that a machine that slows down slows all of them down.
     for _ in 0..ROUNDS {
         for entrant in &mut entrants {
@@ -143,6 +203,7 @@ pub fn bench(pins: &Path) -> Result<Bench, Error> {
         ours: measurements.by_ref().take(OURS.len()).collect(),
         linear: measurements.next().expect("behind ours"),
         xdp_filter: measurements.next(),
+        xdp_filter_allow: measurements.next(),
     })
 }
 
@@ -219,11 +280,17 @@ fn rules(count: u16) -> Vec<Rule> {
     (0..count).map(rule).collect()
 }
 
-fn ours(frags: bool, addresses: &[&str], count: u16) -> Result<Run, Error> {
-    let mut trial = Trial::steering(frags, &config(addresses), &rules(count))?;
-    Ok(Box::new(move |frame| {
-        let answer = trial.run(Program::IngressXdp, frame, REPEAT)?;
-        Ok(answer.duration)
+fn ours(ours: &Ours) -> Result<Run, Error> {
+    let mut rules = rules(ours.rules);
+    if let (true, Some(last)) = (ours.hit, rules.last_mut()) {
+        last.source = None;
+        last.destination_ports = vec![PORT..=PORT];
+    }
+    let mut trial = Trial::steering(ours.frags, &config(ours.addresses), &rules)?;
+    let (program, frame) = (ours.program, frame(ours.to));
+    Ok(Box::new(move |_| {
+        let (_, duration) = trial.judge(program, &frame, REPEAT)?;
+        Ok(duration)
     }))
 }
 
@@ -243,43 +310,45 @@ fn run(program: &mut Xdp, name: &str, frame: &[u8]) -> Result<Duration, Error> {
 }
 
 /// Debian's xdp-tools puts its objects into the folder of its architecture.
-fn xdp_filter_object() -> Option<PathBuf> {
+fn xdp_filter_object(program: &str) -> Option<PathBuf> {
     std::fs::read_dir("/usr/lib")
         .ok()?
         .flatten()
-        .map(|folder| folder.path().join("bpf/xdpfilt_dny_ip.o"))
+        .map(|folder| folder.path().join(format!("bpf/{program}.o")))
         .find(|path| path.exists())
 }
 
 /// xdp-filter pins its maps, so it needs a folder for them.
-fn xdp_filter(path: &Path, pins: &Path) -> Result<Run, Error> {
-    const NAME: &str = XDP_FILTER;
+fn xdp_filter(path: &Path, name: &'static str, pins: &Path) -> Result<Run, Error> {
     const MAP: &str = "filter_ipv4";
     let failed = |source| Error::Object {
-        object: NAME,
+        object: name,
         source: Box::new(source),
     };
     let map_failed = |source| Error::Map {
         attempt: "write",
         map: MAP,
-        eni: NAME.to_owned(),
+        eni: name.to_owned(),
         source: Box::new(source),
     };
     let ebpf = EbpfLoader::new()
         .default_map_pin_directory(pins)
         .load_file(path)
         .map_err(failed)?;
-    let mut object = Object::from(NAME, ebpf);
+    let mut object = Object::from(name, ebpf);
     // The program holds the map, which we are about to take and drop.
-    object.xdp(NAME)?;
+    object.xdp(name)?;
     let map = object.map(MAP)?;
     let mut allowed: PerCpuHashMap<_, [u8; 4], u64> =
         PerCpuHashMap::try_from(map).map_err(map_failed)?;
     let cpus = nr_cpus().map_err(|(_, error)| Error::Kernel(error.to_string()))?;
     let flags = PerCpuValues::try_from(vec![SOURCE | DESTINATION; cpus])
         .map_err(|source| map_failed(source.into()))?;
-    allowed.insert(ADDRESS, flags, 0).map_err(map_failed)?;
-    Ok(Box::new(move |frame| run(object.xdp(NAME)?, NAME, frame)))
+    // In allow mode what is listed is denied.
+    if name == XDP_FILTER[0].1 {
+        allowed.insert(ADDRESS, flags, 0).map_err(map_failed)?;
+    }
+    Ok(Box::new(move |frame| run(object.xdp(name)?, name, frame)))
 }
 
 /// A folder that goes when the measurement is over.
@@ -299,12 +368,14 @@ impl Drop for Scratch<'_> {
     }
 }
 
-/// A UDP packet of 60 bytes to 10.0.1.10.
-fn frame() -> Vec<u8> {
+/// A UDP packet of 60 bytes.
+fn frame(to: [u8; 4]) -> Vec<u8> {
     let mut frame = vec![0x02, 0, 0, 0, 0, 0x0a, 0x0a, 0, 0, 0, 0, 1, 0x08, 0x00];
     frame.extend([0x45, 0, 0, 46, 0, 0, 0x40, 0, 64, 17, 0, 0, 10, 0, 9, 9]);
-    frame.extend(ADDRESS);
-    frame.extend([0x13, 0x88, 0x17, 0x70, 0, 26, 0, 0]);
+    frame.extend(to);
+    frame.extend([0x13, 0x88]);
+    frame.extend(PORT.to_be_bytes());
+    frame.extend([0, 26, 0, 0]);
     frame.resize(60, 0);
     frame
 }

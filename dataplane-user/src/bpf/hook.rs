@@ -131,6 +131,28 @@ impl Hooks {
         }
     }
 
+    /// Gives both their new programs, wherever the interface is. Of one that is gone meanwhile the next look tells.
+    pub(super) fn replace(&self, object: &mut Object) -> Result<(), Error> {
+        for slot in [&self.egress, &self.ingress] {
+            slot.repair()?;
+            let Some(Link { kind, ifindex, .. }) = slot.link()? else {
+                continue;
+            };
+            let _gone = match kind {
+                Kind::Xdp => {
+                    let program = object.xdp(INGRESS_XDP)?;
+                    slot.is_updated(ifindex, INGRESS_XDP, |link| update_xdp(program, link))?
+                }
+                Kind::Tcx => {
+                    let program = object.tc(slot.program)?;
+                    slot.is_updated(ifindex, slot.program, |link| update_tc(program, link))?
+                }
+                Kind::Other => false,
+            };
+        }
+        Ok(())
+    }
+
     /// Removes both.
     pub(super) fn detach(&self) -> Result<(), Error> {
         for slot in [&self.ingress, &self.egress] {

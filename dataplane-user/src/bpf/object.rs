@@ -128,6 +128,35 @@ impl Object {
         Ok(object)
     }
 
+    /// Loads the object on maps that nobody has, with its programs and without steering rules. `loader` must know of no
+    /// pins.
+    pub(super) fn spare(Loader(loader): &mut Loader, frags: bool) -> Result<Self, Error> {
+        let [plain, fragmented] = objects();
+        let (name, elf) = if frags { fragmented } else { plain };
+        let none = Tables::default();
+        size(loader, &none);
+        let mut object = Self::parse(name, elf, loader)?;
+        tables::fill(&mut object, &none)?;
+        object.xdp(eniway_abi::INGRESS_XDP)?;
+        object.tc(eniway_abi::EGRESS)?;
+        Ok(object)
+    }
+
+    /// Makes a spare one's maps those of an ENI that has none.
+    pub(super) fn pin(&mut self, pins: &Pins, eni: &str) -> Result<(), Error> {
+        let folder = pins.maps(eni);
+        for name in PINNED {
+            let path = folder.join(name);
+            let pinned = self.map_mut(name)?.pin(&path);
+            pinned.map_err(|source| Error::Pin {
+                attempt: "pin a map at",
+                path,
+                source: std::io::Error::other(source),
+            })?;
+        }
+        Ok(())
+    }
+
     /// Loads an object as the loader is set.
     pub(super) fn parse(
         name: &'static str,

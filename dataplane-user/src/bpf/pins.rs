@@ -78,14 +78,17 @@ impl Pins {
         Ok(())
     }
 
-    /// Removes the maps that an agent with another layout has left, once nothing uses them.
+    /// Where the maps of an ENI are that an agent with another layout has made.
+    pub(super) fn other_layouts(&self, eni: &str) -> Result<Vec<PathBuf>, Error> {
+        let all = self.layouts()?.into_iter();
+        let others = all.filter(|layout| *layout != self.layout());
+        Ok(others.map(|layout| layout.join(eni)).collect())
+    }
+
+    /// Removes them, once nothing uses them.
     pub(super) fn remove_other_layouts(&self, eni: &str) -> Result<(), Error> {
-        for layout in self.layouts()? {
-            if layout != self.layout() {
-                remove(&layout.join(eni))?;
-            }
-        }
-        Ok(())
+        let others = self.other_layouts(eni)?;
+        others.iter().try_for_each(|folder| remove(folder))
     }
 
     fn layout(&self) -> PathBuf {

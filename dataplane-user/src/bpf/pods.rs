@@ -121,6 +121,27 @@ impl<'a> Pods<'a> {
         slot.attach_tc(object, uplink, self.kernel)
     }
 
+    /// Takes the pods over that an agent with another layout knew: they live on, and only the maps tell of them. A layout
+    /// in which an entry is of another size needs words of its own here.
+    pub(super) fn inherit(&self) -> Result<(), Error> {
+        let Some(mut map) = self.addresses()? else {
+            return Ok(());
+        };
+        for folder in self.pins.other_layouts(self.eni)? {
+            let path = folder.join(PODS);
+            let old = MapData::from_pin(path).and_then(Map::from_map_data);
+            let Ok(old) = old.and_then(Addresses::try_from) else {
+                continue;
+            };
+            for entry in &old {
+                let (address, pod) = entry.map_err(self.failed("read", PODS))?;
+                map.insert(address, pod, 0)
+                    .map_err(self.failed("write", PODS))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Gives the pods that are there the programs of this object, on the interface that the ENI has now.
     pub(super) fn attach(&self, object: &mut Object, uplink: u32) -> Result<(), Error> {
         self.set_uplink(uplink)?;

@@ -58,6 +58,11 @@ pub enum Action {
         /// Why packets are not to be checked where it was asked for.
         reason: Option<String>,
     },
+    /// Gives a guard whose interface is in a pod other programs, rules and settings.
+    ReplaceGuard {
+        eni: EniId,
+        guard: Guard,
+    },
     /// Changes addresses and mode of a guard that is attached; no program is loaded.
     ConfigureGuard {
         eni: EniId,
@@ -92,6 +97,7 @@ impl Action {
             Self::RestoreChannels { .. } => "restore_channels",
             Self::ForgetChannels { .. } => "forget_channels",
             Self::AttachGuard { .. } => "attach_guard",
+            Self::ReplaceGuard { .. } => "replace_guard",
             Self::ConfigureGuard { .. } => "configure_guard",
             Self::SetUp { .. } => "set_up",
             Self::DetachGuard { .. } => "detach_guard",
@@ -126,6 +132,13 @@ impl fmt::Display for Action {
                     rules => write!(f, ", {rules} steering rules)"),
                 }
             }
+            Self::ReplaceGuard { eni, guard } => write!(
+                f,
+                "replace the guard of {eni} in its pod ({:?}, {} addresses, {} steering rules)",
+                guard.config.mode,
+                guard.config.addresses.len(),
+                guard.steering.len()
+            ),
             Self::ConfigureGuard { eni, config } => write!(
                 f,
                 "configure the guard of {eni} ({:?}, {} addresses)",

@@ -177,11 +177,11 @@ fn a_guard_that_someone_removed_comes_back() {
 }
 
 #[test]
-fn in_a_pod_only_the_settings_change() {
+fn in_a_pod_an_older_agents_programs_are_replaced_and_then_only_settings_change() {
     let mut kernel = Kernel::empty().guarded(3);
     let enforce = Wish::Provide(desired(WantedIngress::Tc, Mode::Enforce));
     expect![[r#"
-        configure the guard of eni-1 (Enforce, 0 addresses)
+        replace the guard of eni-1 in its pod (Enforce, 0 addresses, 0 steering rules)
     "#]]
     .assert_eq(&kernel.converge(&enforce));
     check(

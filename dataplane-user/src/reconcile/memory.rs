@@ -68,6 +68,14 @@ impl Memory {
                     message: format!("{action}: native XDP was refused: {reason}"),
                 })
             }
+            Action::ReplaceGuard { guard, .. } => {
+                self.in_force = Some(InForce {
+                    config: guard.config.clone(),
+                    attached: None,
+                    steering: guard.steering.clone(),
+                });
+                None
+            }
             Action::ConfigureGuard { config, .. } => {
                 let before = self.in_force.take();
                 self.in_force = Some(InForce::configured(before, config.clone()));

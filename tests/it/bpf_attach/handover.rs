@@ -13,7 +13,10 @@ use std::{
     thread,
 };
 
-use eniway_agent::bpf::{Guard, IngressMode, Mode, WantedIngress};
+use eniway_agent::bpf::{
+    Guard, IngressMode, Mode, WantedIngress,
+    steering::{Action, Rule},
+};
 
 use super::{CLSACT, drops_strangers, open, today};
 use crate::bpf_world::{ENI, Namespace, OWN, STRANGER, World, files, guard, in_world, ip, tc};
@@ -180,6 +183,58 @@ fn a_kernel_without_tcx_takes_the_check_of_what_leaves_off_on_the_way_into_a_pod
     taken_along(CLSACT, false);
     if today().tcx {
         taken_along(today(), true);
+    }
+}
+
+/// A new process, which knows nothing of the interface but its pins, brings other programs and rules.
+#[test]
+fn in_a_pod_programs_and_rules_are_replaced_from_outside() {
+    // A filter is lost on the way.
+    let tc = today().tcx.then_some(WantedIngress::Tc);
+    for ingress in [WantedIngress::XdpNative].into_iter().chain(tc) {
+        in_world(1500, move |world| {
+            let want = guard(ingress, Mode::Enforce);
+            open(world, today())
+                .attach(ENI, world.ifindex(), &want)
+                .unwrap();
+            let pod = Namespace::new();
+            ip(&format!("link set eni0 netns {}", pod.process()));
+            let node = pod.run(|| {
+                ip(&format!("addr add {OWN}/24 dev eni0"));
+                ip(&format!("addr add {STRANGER}/24 dev eni0"));
+                ip("link set eni0 up");
+                UdpSocket::bind(("0.0.0.0", 7000)).unwrap()
+            });
+            node.set_read_timeout(Some(std::time::Duration::from_millis(500)))
+                .unwrap();
+            let hears = |to| {
+                world.send_to(to, "text");
+                node.recv(&mut [0; 8]).is_ok()
+            };
+            assert!(hears(OWN) && !hears(STRANGER));
+            let mut bpf = open(world, today());
+            let before = bpf.attached().unwrap().remove(0);
+            let rule = Rule {
+                source: None,
+                destination: None,
+                protocol: Some(17),
+                source_ports: Vec::new(),
+                destination_ports: vec![7000..=7000],
+                action: Action::Drop,
+            };
+            let mut steered = want.clone();
+            steered.steering = vec![rule];
+            bpf.replace(ENI, &steered).unwrap();
+            assert!(!hears(OWN), "the rule drops");
+            bpf.replace(ENI, &want).unwrap();
+            assert!(hears(OWN) && !hears(STRANGER));
+            let after = bpf.attached().unwrap().remove(0);
+            assert_eq!(after.ifindex, before.ifindex);
+            assert_ne!(
+                after.ingress.unwrap().program_id,
+                before.ingress.unwrap().program_id
+            );
+        });
     }
 }
 

@@ -46,11 +46,15 @@ pub(crate) fn run(workspace: &Workspace) -> Result<String> {
         "the check, packet by packet",
         &mut with_bpffs(workspace, &examples.join("bench")),
     )?;
+    let verified = step::capture(
+        "what the verifier walks through",
+        &mut workspace.command(examples.join("verify")),
+    )?;
     let paths = step::capture(
         "between an ENI and a pod, on real stacks",
         &mut workspace.command(examples.join("paths")),
     )?;
-    Ok(format!("{check}\n{paths}"))
+    Ok(format!("{check}\n{paths}\n{verified}"))
 }
 
 /// Runs with a bpffs of its own, for the maps that xdp-filter pins.

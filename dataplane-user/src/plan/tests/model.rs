@@ -181,6 +181,14 @@ impl Kernel {
                     steering: guard.steering.clone(),
                 });
             }
+            (Action::ReplaceGuard { guard, .. }, Presence::Absent) => {
+                assert!(self.attached.is_some(), "there is a guard to replace");
+                self.in_force = Some(InForce {
+                    config: guard.config.clone(),
+                    attached: None,
+                    steering: guard.steering.clone(),
+                });
+            }
             (Action::ConfigureGuard { config, .. }, _) => {
                 assert!(self.attached.is_some(), "there is a guard to configure");
                 let before = self.in_force.take();

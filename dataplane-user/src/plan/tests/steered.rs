@@ -63,3 +63,23 @@ fn a_rule_works_as_soon_as_its_interface_comes() {
     assert_ne!(kernel.converge(&steered), "", "its number may be another's");
     assert_eq!(rules(&kernel)[0].action, bpf::steering::Action::Pass);
 }
+
+#[test]
+fn in_a_pod_rules_change_too_but_lead_to_no_interface() {
+    let mut kernel = Kernel::plugged(3, true);
+    let target = Target {
+        index: 9,
+        features: None,
+    };
+    kernel.targets.interfaces.insert("eth9".to_owned(), target);
+    kernel.converge(&wish(vec![redirect("eth9")]));
+    kernel.presence = Presence::Absent;
+    let replaced =
+        "replace the guard of eni-1 in its pod (Enforce, 0 addresses, 1 steering rules)\n";
+    assert_eq!(kernel.converge(&wish(vec![redirect("eth9")])), replaced);
+    let rules = |kernel: &Kernel| kernel.in_force.clone().unwrap().steering;
+    assert_eq!(rules(&kernel)[0].action, bpf::steering::Action::Pass);
+    let none = "replace the guard of eni-1 in its pod (Enforce, 0 addresses, 0 steering rules)\n";
+    assert_eq!(kernel.converge(&wish(Vec::new())), none);
+    assert_eq!(kernel.converge(&wish(Vec::new())), "");
+}
