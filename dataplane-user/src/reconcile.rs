@@ -279,20 +279,21 @@ impl Agent {
     }
 
     async fn look(&self, alarm: &mut Alarm) -> Option<World> {
+        let unseen = |error: apply::Error| {
+            warn!(error = %Chain(&error), "Pins unreadable");
+            apply::unseen(&error)
+        };
+        // Before the links: a pod that comes in between has its veth then, and is not taken for one that is gone.
+        let (attached, found) = match self.pinned().await.map_err(unseen) {
+            Ok(Pinned { attached, found }) => (Ok(attached), found),
+            Err(failure) => (Err(failure), Found::default()),
+        };
         let shown = async { Ok((self.kernel.links().await?, self.kernel.stack().await?)) };
         let shown: Result<_, apply::Error> = shown.await;
         let shown = shown.inspect_err(|error| {
             warn!(error = %Chain(error), "Network unreadable");
             alarm.at(Instant::now() + backoff(1));
         });
-        let unseen = |error: apply::Error| {
-            warn!(error = %Chain(&error), "Pins unreadable");
-            apply::unseen(&error)
-        };
-        let (attached, found) = match self.pinned().await.map_err(unseen) {
-            Ok(Pinned { attached, found }) => (Ok(attached), found),
-            Err(failure) => (Err(failure), Found::default()),
-        };
         let (links, stack) = shown.ok()?;
         Some(World {
             links,

@@ -6,6 +6,7 @@ mod network;
 mod pods;
 mod sockets;
 mod steering;
+mod storm;
 mod trouble;
 
 use std::time::Duration;

@@ -135,6 +135,10 @@ impl AgentNode {
         agent.wait().unwrap()
     }
 
+    pub(crate) fn agent_process(&self) -> u32 {
+        self.agent.as_ref().expect("the agent was started").id()
+    }
+
     fn log(&self) -> File {
         let path = self.lab.log_file("agent");
         let file = OpenOptions::new().create(true).append(true).open(path);

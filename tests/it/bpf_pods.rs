@@ -225,7 +225,7 @@ fn maps_of_another_layout_are_taken_over_under_way() {
         let mut bpf = Bpf::open(&world.bpffs.join("eniway")).unwrap();
         bpf.attach(ENI, world.ifindex(), &guard).unwrap();
         let there = bpf.attached().unwrap().remove(0).pods;
-        assert_eq!(there, [one.interface.clone()]);
+        assert_eq!(there.as_slice(), std::slice::from_ref(&one.interface));
         let mut said = String::new();
         std::io::Read::read_to_string(ping.stdout.as_mut().unwrap(), &mut said).unwrap();
         ping.wait().unwrap();
