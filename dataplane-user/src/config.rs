@@ -132,8 +132,20 @@ pub struct Monitor {
 #[derive(Clone, Debug, Args)]
 pub struct Config {
     /// The name of this node.
-    #[arg(long, env = "NODE_NAME")]
-    pub node_name: String,
+    #[arg(long, env = "NODE_NAME", required_unless_present = "config")]
+    pub node_name: Option<String>,
+
+    /// Without Kubernetes: what the interfaces of this instance should be, in TOML.
+    #[arg(long, conflicts_with_all = ["node_name", "kubeconfig"])]
+    pub config: Option<PathBuf>,
+
+    /// Where the instance's metadata service is, which tells what interfaces there are; with --config.
+    #[arg(long, default_value = "http://169.254.169.254")]
+    pub imds: String,
+
+    /// Where it is written what is there of each interface; with --config.
+    #[arg(long, default_value = "/run/eniway/interfaces")]
+    pub states: PathBuf,
 
     /// The namespace of this node's lease, by which the controller knows that the agent is alive.
     #[arg(long, env = "POD_NAMESPACE", default_value = "eniway-system")]

@@ -4,16 +4,19 @@
 //! `kubernetes` tells the records → `desired` reads them → `observe` looks through `netlink` and `sysfs`
 //! → `plan` decides → `apply` changes through `netlink`, `sysctl` and `bpf` → `status` says what is there.
 //! `reconcile` goes round these, whenever something has changed. `sockets` answers programs of the node: those with
-//! AF_XDP sockets, and `cni`, which the container runtime calls, by what `pods` knows.
+//! AF_XDP sockets, and `cni`, which the container runtime calls, by what `pods` knows. Without Kubernetes, `standalone` makes the records from a file
+//! and from what `imds` tells.
 
 pub mod cni;
 pub mod config;
 pub mod pods;
 pub mod run;
 pub mod sockets;
+pub mod standalone;
 pub mod telemetry;
 
 pub mod reconcile;
+pub mod records;
 
 pub mod desired;
 pub mod observe;
@@ -24,6 +27,7 @@ pub mod look;
 
 pub mod apply;
 pub mod bpf;
+pub mod imds;
 pub mod kubernetes;
 pub mod netlink;
 pub mod sysctl;

@@ -30,7 +30,7 @@ use crate::{
     apply::{self, Chain, Kernel},
     bpf::{self, Attached, Setting},
     desired::{Record, Wish, wish},
-    kubernetes::{Change, Kubernetes},
+    kubernetes::Change,
     netlink::{self, Changes, Link, Stack},
     observe::{self, Accept, Presence},
     plan::{
@@ -40,6 +40,7 @@ use crate::{
         steering::{Target, Targets},
     },
     pods::{Offer, Offers},
+    records::Records,
     status::{self, Failure, Reason, Situation},
     sysctl::Sysctl,
     sysfs::Sysfs,
@@ -54,7 +55,7 @@ const PASSES: usize = 4;
 pub struct Agent {
     pub instance: InstanceId,
     pub kernel: Kernel,
-    pub kubernetes: Kubernetes,
+    pub records: Records,
     pub sysfs: Sysfs,
     pub accept: Accept,
     pub metrics: Metrics,
@@ -375,7 +376,7 @@ impl Agent {
         if record.status() == Some(&status) {
             return;
         }
-        match self.kubernetes.write_status(record, &status).await {
+        match self.records.write_status(record, &status).await {
             Ok(()) => {
                 let (name, phase, reason) = (record.name(), status.phase, &status.reason);
                 info!(record = name, ?phase, reason, "Status written");

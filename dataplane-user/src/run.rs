@@ -13,11 +13,12 @@ use tracing::{info, warn};
 use crate::{
     apply::{Chain, Kernel, Programs},
     config::Config,
-    kubernetes::{self, HEARTBEAT, Kubernetes},
+    kubernetes::HEARTBEAT,
     netlink,
     observe::Accept,
     pods::Offers,
     reconcile::{self, Agent},
+    records::{self, Records},
     sockets,
     sysctl::Sysctls,
     sysfs::Sysfs,
@@ -30,7 +31,7 @@ const INSTANCE_RETRY: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
-    Kubernetes(#[from] kubernetes::Error),
+    Records(#[from] records::Error),
     #[error(transparent)]
     Netlink(#[from] netlink::Error),
     #[error(transparent)]
@@ -66,12 +67,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
 
 /// Runs until `shutdown` is cancelled; the loop finishes the round it is in.
 pub async fn run_until(config: Config, shutdown: CancellationToken) -> Result<(), Error> {
-    let kubernetes = Kubernetes::connect(
-        config.kubeconfig.clone(),
-        config.node_name.clone(),
-        config.namespace.clone(),
-    )
-    .await?;
+    let records = Records::open(&config).await?;
     let programs = Programs::new(config.bpffs.clone());
     let metrics = Metrics::default();
     let served = telemetry::serve(
@@ -82,9 +78,9 @@ pub async fn run_until(config: Config, shutdown: CancellationToken) -> Result<()
     );
     let offers = Offers::default();
     let handed_out = sockets(&config, programs.clone(), offers.clone(), shutdown.clone());
-    let heart = heartbeat(&kubernetes, &shutdown);
+    let heart = heartbeat(&records, &shutdown);
     let doors = (programs, offers, metrics);
-    let work = work(&config, &kubernetes, doors, &shutdown);
+    let work = work(&config, &records, doors, &shutdown);
     let served = async { served.await.map_err(Error::from) };
     let heart = async {
         heart.await;
@@ -107,23 +103,23 @@ async fn sockets(
 
 async fn work(
     config: &Config,
-    kubernetes: &Kubernetes,
+    records: &Records,
     (programs, offers, metrics): (Programs, Offers, Metrics),
     shutdown: &CancellationToken,
 ) -> Result<(), Error> {
     let instance = match config.instance_id.clone() {
         Some(instance) => instance,
-        None => match instance(kubernetes, shutdown).await {
+        None => match instance(records, shutdown).await {
             Some(instance) => instance,
             None => return Ok(()),
         },
     };
-    info!(node = config.node_name, %instance, "Started");
+    info!(node = config.node_name.as_deref(), %instance, "Started");
     let (netlink, links) = netlink::open()?;
     let agent = Agent {
         instance,
         kernel: Kernel::new(netlink, Sysctls::new(&config.sysctls), programs),
-        kubernetes: kubernetes.clone(),
+        records: records.clone(),
         sysfs: Sysfs::new(&config.sysfs),
         accept: match config.accept_virtual {
             true => Accept::Virtual,
@@ -132,12 +128,21 @@ async fn work(
         metrics,
         offers,
     };
-    let changes = kubernetes.changes();
+    let changes = records.changes();
     Ok(agent.run(changes, links, shutdown.clone()).await?)
 }
 
-/// Asks until the Node says which instance it is. `None`: told to stop.
-async fn instance(kubernetes: &Kubernetes, shutdown: &CancellationToken) -> Option<InstanceId> {
+/// Asks until somebody says which instance it is. `None`: told to stop.
+async fn instance(records: &Records, shutdown: &CancellationToken) -> Option<InstanceId> {
+    let kubernetes = match records {
+        Records::Kubernetes(kubernetes) => kubernetes,
+        Records::File(standalone) => {
+            return tokio::select! {
+                instance = standalone.instance() => Some(instance),
+                () = shutdown.cancelled() => None,
+            };
+        }
+    };
     loop {
         match kubernetes.instance().await {
             Ok(instance) => return Some(instance),
@@ -150,7 +155,11 @@ async fn instance(kubernetes: &Kubernetes, shutdown: &CancellationToken) -> Opti
     }
 }
 
-async fn heartbeat(kubernetes: &Kubernetes, shutdown: &CancellationToken) {
+async fn heartbeat(records: &Records, shutdown: &CancellationToken) {
+    // Nobody asks whether an agent without Kubernetes lives.
+    let Records::Kubernetes(kubernetes) = records else {
+        return;
+    };
     let mut beat = tokio::time::interval(HEARTBEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

@@ -5,6 +5,7 @@ mod dhcp;
 mod network;
 mod pods;
 mod sockets;
+mod standalone;
 mod steering;
 mod storm;
 mod trouble;
