@@ -7,7 +7,7 @@ use std::time::Duration;
 use eniway_api::{EgressCheck, Enforcement, NodePhase, NodeStatus, XdpMode, XdpStatus, conditions};
 
 use crate::{
-    bpf::{Attached, IngressMode, Mode, Obstacle, WantedIngress},
+    bpf::{Attached, IngressMode, Mode, Obstacle, WantedIngress, steering::Action},
     desired::{Desired, Unreadable, Wish},
     observe::{Interface, Presence},
     plan::{Observed, decide, is_in_pod, is_in_use, network::overruled, preflight::Path, steer},
@@ -110,7 +110,7 @@ pub fn status(situation: &Situation<'_>) -> NodeStatus {
             let status = with_guard(status, observed, situation.xdp_reason);
             let lost = observed.attached.filter(|it| it.egress.is_none());
             NodeStatus {
-                egress_check: lost.map(|_| EgressCheck::Lost),
+                egress_check: lost.map(|_| EgressCheck::Lost).or(status.egress_check),
                 ..status
             }
         }
@@ -254,7 +254,14 @@ fn with_guard(status: NodeStatus, observed: &Observed<'_>, reason: Option<&str>)
         .in_force
         .filter(|_| observed.attached.is_some())
         .map(|in_force| enforcement(in_force.config.mode));
+    let rules = observed
+        .in_force
+        .map_or(&[][..], |in_force| &in_force.steering);
+    let has_sockets = rules
+        .iter()
+        .any(|rule| matches!(rule.action, Action::Socket(_)));
     NodeStatus {
+        egress_check: has_sockets.then_some(EgressCheck::VpcOnly),
         xdp: ingress.map(|mode| XdpStatus {
             mode,
             reason: reason.map(str::to_owned),

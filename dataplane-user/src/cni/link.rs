@@ -57,23 +57,36 @@ impl Veth {
         pod.add_veth(&call.interface, &node_name, here.as_fd())
             .await
             .map_err(refused)?;
-        enter(&namespace)?;
-        allow_ipv6(&call.interface);
-        enter(&here)?;
-        let gone = || Failure::new(code::KERNEL, "the veth is gone while it is made");
-        let node_end = node.end(&node_name).await.map_err(refused)?;
-        let pod_end = pod.end(&call.interface).await.map_err(refused)?;
-        let veth = Self {
-            node_end: node_end.ok_or_else(gone)?,
-            pod_end: pod_end.ok_or_else(gone)?,
+        let alias = alias(network, &call.container, &call.interface);
+        let known = async {
+            enter(&namespace)?;
+            allow_ipv6(&call.interface);
+            enter(&here)?;
+            let gone = || Failure::new(code::KERNEL, "the veth is gone while it is made");
+            let node_end = node.end(&node_name).await.map_err(refused)?;
+            let node_end = node_end.ok_or_else(gone)?;
+            let pod_end = pod.end(&call.interface).await.map_err(refused)?;
+            let named = node.set_alias(node_end.index, &alias).await;
+            named.map_err(refused)?;
+            Ok((node_end, pod_end.ok_or_else(gone)?))
+        };
+        let known: Result<(End, End), Failure> = known.await;
+        let (node_end, pod_end) = match known {
+            Ok(ends) => ends,
+            Err(failure) => {
+                if let Ok(Some(end)) = node.end(&node_name).await {
+                    let _left_for_gc = node.remove_link(end.index).await;
+                }
+                return Err(failure);
+            }
+        };
+        Ok(Self {
             node,
             pod,
             node_name,
-        };
-        let alias = alias(network, &call.container, &call.interface);
-        let set = veth.node.set_alias(veth.node_end.index, &alias).await;
-        set.map_err(refused)?;
-        Ok(veth)
+            node_end,
+            pod_end,
+        })
     }
 
     /// Gives both ends addresses, neighbours and routes, and sets them up.

@@ -187,6 +187,9 @@ fn an_addition_that_fails_leaves_nothing_and_says_what_to_do() {
     );
     refused(&json!({"cniVersion": "9.0.0"}), 1, "are known");
 
+    // The kernel keeps no alias of this length, which it is told when the veth is there.
+    refused(&json!({"name": "n".repeat(300)}), 100, "whose link");
+
     // The one that it asks for; then nobody else can have it, and the same name not twice.
     let wanted = json!({"runtimeConfig": {"ips": ["10.200.101.70/28"]}});
     let added = cni(&node, "ADD", "pod", &wanted);

@@ -64,7 +64,11 @@ fn an_application_takes_packets_and_when_it_dies_the_stack_has_them() {
     let path = folder.path().join("agent.sock");
     let flag = format!("--socket={}", path.display());
     node.start_agent(&[&flag]);
-    node.wait_phase(ENI, "Ready");
+    let ready = node.wait_phase(ENI, "Ready");
+    assert_eq!(
+        ready["egressCheck"], "VPCOnly",
+        "what it sends is not seen here"
+    );
     node.ip("address add 10.200.101.10/24 dev eth10");
     node.vpc("ip address add 10.200.101.200/24 dev vpc10");
     assert!(

@@ -140,7 +140,7 @@ pub struct NodeStatus {
     /// The enforcement in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enforcement: Option<Enforcement>,
-    /// Present when packets that leave are not checked. EC2's own source/destination check sees them in any case.
+    /// Present when packets that leave are not all checked. EC2's own source/destination check sees them in any case.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub egress_check: Option<EgressCheck>,
     /// True when the agent has taken away all that it added, so that the interface may be detached.
@@ -151,12 +151,15 @@ pub struct NodeStatus {
     pub observed_generation: Option<i64>,
 }
 
-/// Why packets that leave are not checked.
+/// Why packets that leave are not checked, or not all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub enum EgressCheck {
     /// The interface is in a pod, and a kernel before Linux 6.6 took the check off on its way there.
     Lost,
+    /// A steering rule gives packets to AF_XDP sockets, and what is sent by such is seen by EC2 alone.
+    #[serde(rename = "VPCOnly")]
+    VpcOnly,
 }
 
 /// How far a node's agent is with an interface.
