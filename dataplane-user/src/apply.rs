@@ -88,6 +88,11 @@ impl Kernel {
         self.programs.with(move |bpf| bpf.found(setting)).await
     }
 
+    /// The alternative name that each ENI's interface was given.
+    pub async fn names(&self) -> Result<BTreeMap<String, String>, Error> {
+        self.programs.with(|bpf| bpf.names()).await
+    }
+
     /// What the driver of an interface tells.
     pub async fn device(&self, interface: &Interface) -> Device {
         netlink::device(interface.index, interface.name.clone()).await
@@ -163,8 +168,25 @@ impl Kernel {
     async fn change(&self, change: Change) -> Result<(), Error> {
         let netlink = &self.netlink;
         match change {
-            Change::AddName { index, name, .. } => netlink.add_name(index, &name).await?,
-            Change::RemoveName { index, name, .. } => netlink.remove_name(index, &name).await?,
+            Change::AddName {
+                eni, index, name, ..
+            } => {
+                let kept = name.clone();
+                let keep = move |bpf: &mut Bpf| bpf.keep_name(eni.as_str(), &kept);
+                self.programs.with(keep).await?;
+                netlink.add_name(index, &name).await?;
+            }
+            Change::RemoveName {
+                eni, index, name, ..
+            } => {
+                netlink.remove_name(index, &name).await?;
+                let forget = move |bpf: &mut Bpf| bpf.forget_name(eni.as_str());
+                self.programs.with(forget).await?;
+            }
+            Change::ForgetName { eni } => {
+                let forget = move |bpf: &mut Bpf| bpf.forget_name(eni.as_str());
+                self.programs.with(forget).await?;
+            }
             Change::Set {
                 eni,
                 interface,

@@ -8,6 +8,7 @@
 //! <root>/links/<eni>/pods, pod-<interface>                those of pods that share the ENI
 //! <root>/maps/v<LAYOUT>/<eni>/CONFIG, LOCAL4, …           settings, addresses, counters
 //! <root>/mtu/<eni>, channels/<eni>, rp_filter/<eni>, …     what it had before ours, as a link's target
+//! <root>/name/<eni>                                       the alternative name that we gave it, likewise
 //! ```
 //!
 //! # Guarantees
@@ -397,6 +398,21 @@ impl Bpf {
     /// Forgets it. Nothing there is success.
     pub fn forget(&mut self, setting: Setting, eni: &str) -> Result<(), Error> {
         self.pins.forget(setting, eni)
+    }
+
+    /// Gives the alternative name that each ENI's interface was given.
+    pub fn names(&self) -> Result<BTreeMap<String, String>, Error> {
+        self.pins.names_given()
+    }
+
+    /// Remembers a name that is about to be given.
+    pub fn keep_name(&mut self, eni: &str, name: &str) -> Result<(), Error> {
+        self.pins.keep_name(eni, name)
+    }
+
+    /// Forgets it. Nothing there is success.
+    pub fn forget_name(&mut self, eni: &str) -> Result<(), Error> {
+        self.pins.forget_name(eni)
     }
 
     /// Watches an ENI's packets that break a rule, at most `per_second` on each CPU; ends when it is dropped.

@@ -396,6 +396,8 @@ pub struct Found {
     pub mtus: BTreeMap<String, u32>,
     pub channels: BTreeMap<String, u32>,
     pub sysctls: BTreeMap<Sysctl, BTreeMap<String, u32>>,
+    /// The alternative names that they were given.
+    pub names: BTreeMap<String, String>,
 }
 
 /// Removes what bpffs holds for ENIs that no record knows.
@@ -411,6 +413,7 @@ pub fn orphans(attached: &[Attached], found: &Found, recorded: &[EniId]) -> Vec<
         .filter_map(|attached| unknown(&attached.eni));
     let mtus = found.mtus.keys().filter_map(unknown);
     let channels = found.channels.keys().filter_map(unknown);
+    let names = found.names.keys().filter_map(unknown);
     let settings = found.sysctls.iter().flat_map(|(sysctl, values)| {
         let enis = values.keys().filter_map(unknown);
         enis.map(|eni| {
@@ -425,6 +428,7 @@ pub fn orphans(attached: &[Attached], found: &Found, recorded: &[EniId]) -> Vec<
         .chain(mtus.map(|eni| Action::ForgetMtu { eni }))
         .chain(channels.map(|eni| Action::ForgetChannels { eni }))
         .chain(settings)
+        .chain(names.map(|eni| Action::Network(Change::ForgetName { eni })))
         .collect()
 }
 

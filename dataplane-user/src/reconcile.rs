@@ -310,6 +310,7 @@ impl Agent {
             mtus: self.kernel.found(Setting::Mtu).await?,
             channels: self.kernel.found(Setting::Channels).await?,
             sysctls: BTreeMap::new(),
+            names: self.kernel.names().await?,
         };
         for sysctl in Sysctl::ALL {
             let values = self.kernel.found(Setting::Sysctl(sysctl)).await?;
@@ -329,6 +330,9 @@ impl Agent {
             found: found
                 .filter_map(|(sysctl, values)| Some((*sysctl, of(values, wish)?)))
                 .collect(),
+            name: wish
+                .eni()
+                .and_then(|eni| world.found.names.get(eni.as_str()).cloned()),
             rp_filter: self.kernel.sysctl(Sysctl::RpFilter, "all").unwrap_or(0),
         }
     }

@@ -1,4 +1,4 @@
-//! Remembers in bpffs what an interface had before the agent changed it.
+//! Remembers in bpffs what an interface had before the agent changed it, and which name the agent gave it.
 //!
 //! A bpffs holds no files. A symbolic link is made in one step, and any text can be its target.
 
@@ -20,6 +20,9 @@ pub enum Setting {
     /// A setting in /proc/sys/net.
     Sysctl(Sysctl),
 }
+
+/// The folder of alternative names.
+const NAME: &str = "name";
 
 impl Pins {
     /// What is remembered, by ENI.
@@ -54,6 +57,32 @@ impl Pins {
     /// Forgets it.
     pub(super) fn forget(&self, setting: Setting, eni: &str) -> Result<(), Error> {
         pins::unpin(&self.remembered(setting).join(eni))
+    }
+
+    /// The alternative name that each ENI's interface was given.
+    pub(super) fn names_given(&self) -> Result<BTreeMap<String, String>, Error> {
+        let folder = self.root().join(NAME);
+        let mut given = BTreeMap::new();
+        for eni in pins::names(&folder)? {
+            let path = folder.join(&eni);
+            let target = fs::read_link(&path).map_err(pins::failed("read", &path))?;
+            given.insert(eni, target.to_string_lossy().into_owned());
+        }
+        Ok(given)
+    }
+
+    /// Remembers a name that is about to be given, in the place of another.
+    pub(super) fn keep_name(&self, eni: &str, name: &str) -> Result<(), Error> {
+        pins::check_name(eni)?;
+        pins::create(&self.root().join(NAME))?;
+        let path = self.root().join(NAME).join(eni);
+        pins::unpin(&path)?;
+        symlink(name, &path).map_err(pins::failed("create", &path))
+    }
+
+    /// Forgets it.
+    pub(super) fn forget_name(&self, eni: &str) -> Result<(), Error> {
+        pins::unpin(&self.root().join(NAME).join(eni))
     }
 
     fn remembered(&self, setting: Setting) -> PathBuf {

@@ -22,6 +22,8 @@ pub struct Shown {
     pub sysctls: BTreeMap<Sysctl, u32>,
     /// What they were before ours; absent where they were not changed.
     pub found: BTreeMap<Sysctl, u32>,
+    /// The alternative name that we gave it, whether it is there or not.
+    pub name: Option<String>,
     /// The node's own setting, below which no interface's counts.
     pub rp_filter: u32,
 }
@@ -30,14 +32,20 @@ pub struct Shown {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     AddName {
+        eni: EniId,
         index: IfIndex,
         interface: String,
         name: String,
     },
     RemoveName {
+        eni: EniId,
         index: IfIndex,
         interface: String,
         name: String,
+    },
+    /// Forgets the name of an interface that is not here any more.
+    ForgetName {
+        eni: EniId,
     },
     /// Remembers what was found, and sets another value.
     Set {
@@ -87,12 +95,18 @@ pub fn provide(
 ) -> Vec<Change> {
     let (index, name) = (interface.index, &interface.name);
     let mut changes = Vec::new();
+    if let Some(old) = &shown.name
+        && wanted.name.as_ref() != Some(old)
+    {
+        changes.push(unname(eni, interface, old));
+    }
     if let Some(other) = wanted
         .name
         .as_ref()
         .filter(|other| !interface.is_named(other))
     {
         changes.push(Change::AddName {
+            eni: eni.clone(),
             index,
             interface: name.clone(),
             name: other.clone(),
@@ -171,6 +185,8 @@ pub fn withdraw(eni: &EniId, wanted: &Network, presence: &Presence, shown: &Show
             sysctl: *sysctl,
         });
         changes.extend(found);
+        let name = shown.name.as_ref();
+        changes.extend(name.map(|_| Change::ForgetName { eni: eni.clone() }));
         return changes;
     };
     let (index, name) = (interface.index, &interface.name);
@@ -183,15 +199,29 @@ pub fn withdraw(eni: &EniId, wanted: &Network, presence: &Presence, shown: &Show
         address,
     }));
     changes.extend(settings(eni, &Network::default(), interface, shown));
-    let ours = |other: &&String| interface.other_names.contains(other);
-    if let Some(other) = wanted.name.as_ref().filter(ours) {
-        changes.push(Change::RemoveName {
-            index,
-            interface: name.clone(),
-            name: other.clone(),
-        });
-    }
+    // An agent before this one did not write down which name it gave.
+    let given = shown.name.as_ref().or(wanted.name.as_ref());
+    let ours = |other: &&String| shown.name.is_some() || interface.other_names.contains(other);
+    changes.extend(
+        given
+            .filter(ours)
+            .map(|other| unname(eni, interface, other)),
+    );
     changes
+}
+
+/// Takes an alternative name off, or forgets it if somebody else did.
+fn unname(eni: &EniId, interface: &Interface, name: &str) -> Change {
+    let eni = eni.clone();
+    if !interface.other_names.iter().any(|other| other == name) {
+        return Change::ForgetName { eni };
+    }
+    Change::RemoveName {
+        eni,
+        index: interface.index,
+        interface: interface.name.clone(),
+        name: name.to_owned(),
+    }
 }
 
 /// What takes the rules away of an interface that a pod has. Its addresses and routes went with it, its rules did not.
@@ -280,6 +310,7 @@ impl Change {
         match self {
             Self::AddName { .. } => "add_name",
             Self::RemoveName { .. } => "remove_name",
+            Self::ForgetName { .. } => "forget_name",
             Self::Set { .. } => "set_sysctl",
             Self::Restore { .. } => "restore_sysctl",
             Self::Forget { .. } => "forget_sysctl",
@@ -299,6 +330,7 @@ impl fmt::Display for Change {
             Self::AddName {
                 interface, name, ..
             } => write!(f, "name {interface} {name} as well"),
+            Self::ForgetName { eni } => write!(f, "forget the name that {eni} was given"),
             Self::RemoveName {
                 interface, name, ..
             } => write!(f, "take the name {name} off {interface}"),

@@ -121,6 +121,15 @@ fn two_interfaces_of_one_subnet_answer_from_where_they_were_asked() {
     };
     assert!(asks("10.200.101.10"));
     assert!(!asks("10.200.101.11"), "another interface's address");
+
+    // Another name takes the place of the first, also of one that an agent before this one gave.
+    node.kill_agent();
+    node.patch(ENI, &json!({"spec": {"interface": {"name": "quick"}}}), &[]);
+    node.start_agent(&[]);
+    node.wait_until("the name has changed", |node| {
+        let link = node.ip("link show dev eth10");
+        link.contains("altname quick") && !link.contains("altname fast")
+    });
     assert!(node.stop_agent().success());
 }
 

@@ -214,6 +214,7 @@ impl Kernel {
             stack,
             sysctls,
             found,
+            name: given,
             ..
         } = &mut self.network;
         match change {
@@ -223,13 +224,16 @@ impl Kernel {
                 };
                 assert!(!interface.is_named(name));
                 interface.other_names.push(name.clone());
+                *given = Some(name.clone());
             }
             Change::RemoveName { name, .. } => {
                 let Presence::Present(interface) = &mut self.presence else {
                     panic!("{change} of an interface that is not here")
                 };
                 take(&mut interface.other_names, name);
+                *given = None;
             }
+            Change::ForgetName { .. } => assert!(given.take().is_some()),
             Change::Set {
                 sysctl,
                 found: before,

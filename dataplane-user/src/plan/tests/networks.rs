@@ -132,3 +132,26 @@ fn a_table_that_no_record_uses_is_emptied() {
     assert_eq!(network::orphans(stack, &[20_001]), []);
     assert_eq!(network::orphans(stack, &[20_002]).len(), 2 + 4);
 }
+
+#[test]
+fn another_name_takes_the_place_of_the_first() {
+    let mut kernel = Kernel::plugged(3, true);
+    let named = |name: &str| Network {
+        name: Some(name.to_owned()),
+        ..wanted()
+    };
+    kernel.converge(&provide(named("fast")));
+    let expected = expect![[r#"
+        take the name fast off ens6; name ens6 slow as well
+    "#]];
+    check(kernel.clone(), &provide(named("slow")), &expected);
+    // Somebody took it off: it is given again, and nothing is left to be taken off later.
+    let Presence::Present(interface) = &mut kernel.presence else {
+        unreachable!()
+    };
+    interface.other_names.clear();
+    let expected = expect![[r#"
+        forget the name that eni-1 was given; name ens6 slow as well
+    "#]];
+    check(kernel, &provide(named("slow")), &expected);
+}
