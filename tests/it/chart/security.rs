@@ -102,8 +102,9 @@ fn maps_of_sockets_are_handed_out_on_request_only() {
 fn the_cni_plugin_is_installed_on_request_only_and_without_a_capability() {
     let (_, pod) = pods(DEFAULT).remove(0);
     assert_eq!(pod["initContainers"], Value::Null);
-    let (_, pod) =
-        pods(&["--set=agent.cni.install=true,agent.cni.binDir=/var/lib/cni/bin"]).remove(0);
+    let installs =
+        "--set=clusterName=test,agent.cni.install=true,agent.cni.binDir=/var/lib/cni/bin";
+    let (_, pod) = pods(&[installs]).remove(0);
     let [installer] = pod["initContainers"].as_array().unwrap().as_slice() else {
         panic!("one installs");
     };
