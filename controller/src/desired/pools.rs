@@ -83,9 +83,15 @@ impl Pools {
 
     /// Whether it was free when this record, not written yet, was promised it, and nobody took it since.
     fn is_promised(&self, eni: &Eni, record: &str) -> bool {
+        self.is_promised_alone(eni, record)
+            && eni.attachment.is_none()
+            && !self.is_marked(eni, None)
+    }
+
+    /// Whether the record's promise is all that holds it.
+    fn is_promised_alone(&self, eni: &Eni, record: &str) -> bool {
         let holders = self.holders.get(&eni.id).map(Vec::as_slice);
-        let alone = matches!(holders, Some([one]) if one.record == record && one.uid.is_none());
-        alone && eni.attachment.is_none() && !self.is_marked(eni, None)
+        matches!(holders, Some([one]) if one.record == record && one.uid.is_none())
     }
 
     /// Whether it bears the mark of another cluster, or of a record that exists. A mark of ours whose
@@ -222,7 +228,7 @@ impl Place<'_> {
             .into_iter()
             .filter(|eni| eni.zone == self.instance.zone)
             .collect();
-        let has = here.iter().find(|eni| self.has(inputs.pools, eni));
+        let has = here.iter().find(|eni| self.has(inputs.pools, eni, record));
         let promised = || {
             here.iter()
                 .find(|eni| inputs.pools.is_promised(eni, record))
@@ -239,10 +245,11 @@ impl Place<'_> {
         })
     }
 
-    /// Whether somebody attached the member to this very instance before eniway came.
-    fn has(&self, pools: &Pools, eni: &Eni) -> bool {
-        let held = pools.holders.contains_key(&eni.id) || pools.is_marked(eni, None);
-        !held
+    /// Whether somebody attached the member to this very instance before eniway came. That it was promised to the
+    /// record meanwhile, and the record not written yet, changes nothing.
+    fn has(&self, pools: &Pools, eni: &Eni, record: &str) -> bool {
+        let free = !pools.holders.contains_key(&eni.id) || pools.is_promised_alone(eni, record);
+        free && !pools.is_marked(eni, None)
             && eni.attachment.as_ref().is_some_and(|attachment| {
                 let there = matches!(
                     attachment.state,

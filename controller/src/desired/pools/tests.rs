@@ -177,7 +177,13 @@ fn what_somebody_has_is_passed_over() {
 
 #[test]
 fn a_record_that_may_be_written_keeps_the_member_that_it_was_promised() {
-    for (words, expected) in [("1 2", "eni-2"), ("1 2!", "eni-1"), ("1 2@2", "eni-1")] {
+    for (words, expected) in [
+        ("1 2", "eni-2"),
+        ("1 2!", "eni-1"),
+        ("1 2@2", "eni-1"),
+        // This very instance has it: somebody attached it before.
+        ("1 2@1", "eni-2"),
+    ] {
         let mut world = world(words, InstanceState::Running);
         let record = think(&world, &[]).wishes[0].record.clone();
         let promised = |record: &str| Holder {
