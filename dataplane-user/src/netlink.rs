@@ -250,6 +250,11 @@ pub async fn set_channels(name: String, channels: u32) -> Result<(), Error> {
         })
 }
 
+/// Lets a link of this thread's namespace, one end of a veth, take frames from XDP.
+pub fn take_from_xdp(name: &str) -> io::Result<()> {
+    ethtool::join_received(name)
+}
+
 /// `None` for what has no Ethernet address.
 fn link(message: LinkMessage) -> Option<Link> {
     let (mut name, mut mac, mut kind, mut mtu) = (None, None, None, 0);

@@ -93,6 +93,7 @@ impl Way {
             }
             Self::PodsTc | Self::Pods => {
                 let interface = world.veth()?;
+                in_pod("ethtool -K net1 gro on")?;
                 let ingress = match self {
                     Self::Pods => WantedIngress::XdpNative,
                     _ => WantedIngress::Tc,

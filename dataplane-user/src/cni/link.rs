@@ -13,7 +13,7 @@ use super::message::{Failure, code};
 use crate::{
     apply::Chain,
     config::CniCall,
-    netlink::{End, Error, IfIndex, MAIN_TABLE, Netlink, Route},
+    netlink::{self, End, Error, IfIndex, MAIN_TABLE, Netlink, Route},
     pods::Place,
 };
 
@@ -61,6 +61,8 @@ impl Veth {
         let known = async {
             enter(&namespace)?;
             allow_ipv6(&call.interface);
+            // So that steering rules may redirect to it, too. A kernel before Linux 5.13 has no such way.
+            let _no_redirects = netlink::take_from_xdp(&call.interface);
             enter(&here)?;
             let gone = || Failure::new(code::KERNEL, "the veth is gone while it is made");
             let node_end = node.end(&node_name).await.map_err(refused)?;

@@ -15,6 +15,7 @@ const GSTRINGS: u32 = 0x1b;
 const GSTATS: u32 = 0x1d;
 const GCHANNELS: u32 = 0x3c;
 const SCHANNELS: u32 = 0x3d;
+const SGRO: u32 = 0x2c;
 const SS_STATS: u32 = 1;
 
 /// `ethtool_drvinfo`, and where in it the number of counters stands.
@@ -56,6 +57,15 @@ pub(super) fn channels(link: &str) -> io::Result<Option<Channels>> {
 /// Uses `count` channels. A device restarts for it.
 pub(super) fn set_channels(link: &str, count: u32) -> io::Result<()> {
     let mut request = with_combined(get_channels(link)?, count);
+    call(link, &mut request)
+}
+
+/// Joins what `link` receives (GRO). One end of a veth takes frames from XDP only so.
+pub(super) fn join_received(link: &str) -> io::Result<()> {
+    // `ethtool_value`: the command and the value.
+    let mut request = [0; 8];
+    request[..4].copy_from_slice(&SGRO.to_ne_bytes());
+    request[4..].copy_from_slice(&1_u32.to_ne_bytes());
     call(link, &mut request)
 }
 

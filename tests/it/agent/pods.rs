@@ -109,6 +109,11 @@ fn pods_get_addresses_of_the_eni_and_are_reached_without_the_nodes_stack() {
     assert!(reaches(&node, "one", "10.200.101.1"), "in the subnet");
     assert!(reaches(&node, "one", &two), "another pod");
     assert!(reaches(&node, "one", "10.200.101.10"), "the node");
+    let features = node.ip("netns exec one ethtool -k net1");
+    assert!(
+        features.contains("generic-receive-offload: on"),
+        "XDP may redirect to it"
+    );
     assert!(node.packets(ENI, &["to_pod", "passed"]) >= 4);
     assert!(node.packets(ENI, &["from_pod", "passed"]) >= 4);
 
