@@ -24,7 +24,7 @@ pub enum Error {
 #[derive(Clone)]
 pub enum Records {
     Kubernetes(Kubernetes),
-    File(Standalone),
+    File(Box<Standalone>),
 }
 
 impl Records {
@@ -33,7 +33,7 @@ impl Records {
         if let Some(path) = &config.config {
             let imds = Imds::new(&config.imds);
             let standalone = Standalone::open(path, imds, config.states.clone())?;
-            return Ok(Self::File(standalone));
+            return Ok(Self::File(Box::new(standalone)));
         }
         let kubernetes = Kubernetes::connect(
             config.kubeconfig.clone(),
