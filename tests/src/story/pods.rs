@@ -8,9 +8,9 @@ use anyhow::{Context as _, ensure};
 use lab::Namespace;
 use serde_json::{Value, json};
 
-use super::Stage;
 use super::port::{Port, ports};
 use super::traffic::ping;
+use super::{Stage, until};
 
 /// The pod's namespace, as the runtime calls it.
 const POD: &str = "story-pod";
@@ -64,8 +64,18 @@ fn deny(port: &Port, address: Ipv4Addr) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Asks again, as a runtime does: an agent may be away.
 fn add(port: &Port) -> anyhow::Result<Ipv4Addr> {
-    let said = cni(port, "ADD")?;
+    let mut said = Value::Null;
+    until("the plugin gives a pod its place", || {
+        Ok(match cni(port, "ADD") {
+            Ok(answer) => {
+                said = answer;
+                Ok(())
+            }
+            Err(error) => Err(format!("{error:#}")),
+        })
+    })?;
     let address = said["ips"][0]["address"].as_str();
     let address = address.with_context(|| format!("the plugin gave no address: {said}"))?;
     let address = address.split('/').next().unwrap_or_default();
