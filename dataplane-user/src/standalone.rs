@@ -148,6 +148,10 @@ impl Standalone {
                 match this.imds.metadata().await {
                     Ok(metadata) if before.as_ref() != Some(&metadata) => {
                         let known = this.known(&metadata);
+                        if is_late(&metadata, &known) {
+                            tokio::time::sleep(LOOK).await;
+                            continue;
+                        }
                         let records = records(&this.file, &metadata, &known);
                         let records = records.into_iter().map(Box::new).map(Record::Readable);
                         let change = Change::Replaced(records.collect());
@@ -253,6 +257,15 @@ pub fn records(file: &File, metadata: &Metadata, known: &Known) -> Vec<NodeEniAt
         }
     }
     records.into_values().collect()
+}
+
+/// Whether the service says 0 of the place of an interface that is set up already: it does not know it yet, and what
+/// it says is no reason to give the interface back.
+fn is_late(metadata: &Metadata, known: &Known) -> bool {
+    let mut others = metadata.interfaces.iter();
+    others.any(|it| {
+        it.mac != metadata.primary && it.device_index.0 == 0 && known.contains_key(&it.eni)
+    })
 }
 
 impl Wanted {
@@ -396,6 +409,19 @@ steering = [{ match = { protocol = "UDP", destinationPorts = [2152] }, action = 
         assert_eq!(released.metadata.name.as_deref(), Some("eni-3"));
         assert!(released.metadata.deletion_timestamp.is_some());
         assert_eq!(released.spec.interface, Some(asked));
+    }
+
+    #[test]
+    fn what_the_service_does_not_know_yet_is_no_reason_to_let_an_interface_go() {
+        let metadata = |index| Metadata {
+            instance: "i-1".into(),
+            primary: MacAddress([2, 0, 0, 0, 0, 1]),
+            interfaces: vec![interface("eni-1", 1, 0), interface("eni-2", 2, index)],
+        };
+        let known = Known::from([(EniId::from("eni-2"), InterfaceWish::default())]);
+        assert!(is_late(&metadata(0), &known));
+        assert!(!is_late(&metadata(1), &known));
+        assert!(!is_late(&metadata(0), &Known::new()), "it was never set up");
     }
 
     #[test]

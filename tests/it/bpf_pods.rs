@@ -201,6 +201,30 @@ fn pods_share_an_eni_whose_guard_is_traffic_control() {
     shared_by_pods(WantedIngress::Tc);
 }
 
+/// An agent dies when the pod's end has its check and the pod no address yet: that is seen, and taken away.
+#[test]
+fn an_addition_that_was_cut_short_leaves_nothing_in_the_end() {
+    in_world(1500, |world| {
+        let mut bpf = open(world);
+        let guard = with_prefixes(WantedIngress::XdpNative);
+        bpf.attach(ENI, world.ifindex(), &guard).unwrap();
+        let one = Pod::new(1);
+        let interrupted = PodInterface {
+            addresses: Vec::new(),
+            ..one.interface.clone()
+        };
+        bpf.add_pod(ENI, &interrupted).unwrap();
+        let there = bpf.attached().unwrap().remove(0).pods;
+        let interfaces: Vec<u32> = there.iter().map(|pod| pod.interface).collect();
+        assert_eq!(interfaces, [one.interface.interface]);
+        bpf.remove_pod(ENI, one.interface.interface).unwrap();
+        assert_eq!(bpf.attached().unwrap()[0].pods, []);
+        let links = world.bpffs.join("eniway/links").join(ENI);
+        let left = std::fs::read_dir(links).unwrap().count();
+        assert_eq!(left, 2, "those of the guard");
+    });
+}
+
 /// An agent of another release has other maps: the guard and the pods go over to them, and nobody notices.
 #[test]
 fn maps_of_another_layout_are_taken_over_under_way() {

@@ -10,7 +10,7 @@
 //! ```
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv6Addr},
 };
 
@@ -57,7 +57,8 @@ impl<'a> Pods<'a> {
         Self { pins, eni, kernel }
     }
 
-    /// Every pod, by its interface; none where the ENI has no maps.
+    /// Every pod, by its interface; none where the ENI has no maps. One whose addition was cut short has a program and
+    /// no address.
     pub(super) fn all(&self) -> Result<Vec<PodInterface>, Error> {
         let Some(map) = self.addresses()? else {
             return Ok(Vec::new());
@@ -72,6 +73,14 @@ impl<'a> Pods<'a> {
                 addresses: Vec::new(),
             });
             pod.addresses.push(Ipv6Addr::from(address).to_canonical());
+        }
+        for interface in self.attached()? {
+            pods.entry(interface).or_insert(PodInterface {
+                interface,
+                mac: [0; 6],
+                node_mac: [0; 6],
+                addresses: Vec::new(),
+            });
         }
         for pod in pods.values_mut() {
             pod.addresses.sort_unstable();
@@ -186,17 +195,18 @@ impl<'a> Pods<'a> {
     /// Takes every program away.
     pub(super) fn detach(&self) -> Result<(), Error> {
         self.of_eni().detach()?;
-        let folder = self.pins.links(self.eni);
-        for name in names(&folder)? {
-            let interface = name.strip_prefix(POD).and_then(|rest| {
-                let number = rest.split('-').next()?;
-                number.parse().ok()
-            });
-            if let Some(interface) = interface {
-                self.of_pod(interface).detach()?;
-            }
-        }
-        Ok(())
+        let mut interfaces = self.attached()?.into_iter();
+        interfaces.try_for_each(|interface| self.of_pod(interface).detach())
+    }
+
+    /// The interfaces at which a program of a pod is pinned, as a link or for a filter.
+    fn attached(&self) -> Result<BTreeSet<u32>, Error> {
+        let pins = names(&self.pins.links(self.eni))?.into_iter();
+        let numbers = pins.filter_map(|pin| {
+            let number = pin.strip_prefix(POD)?.split('-').next()?;
+            number.parse().ok()
+        });
+        Ok(numbers.collect())
     }
 
     fn of_eni(&self) -> Slot {

@@ -48,7 +48,7 @@ impl Veth {
     ) -> Result<Self, Failure> {
         let node = Netlink::here().map_err(refused)?;
         let here = File::open("/proc/thread-self/ns/net").map_err(failed("open this namespace"))?;
-        // Both on one thread: an IPv6 address may be forbidden to interfaces of the pod until they are made.
+        // A netlink socket stays in the namespace in which it was opened.
         enter(&namespace)?;
         let opened = Netlink::here().map_err(refused);
         enter(&here)?;

@@ -37,7 +37,7 @@ impl Netlink {
         Ok(Self(handle))
     }
 
-    /// Makes a veth: one end here, the other in the namespace `there`, which bears `alias` for people.
+    /// Makes a veth: one end here, the other, named `far`, in the namespace `there`.
     pub async fn add_veth(
         &self,
         name: &str,
