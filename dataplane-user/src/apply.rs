@@ -12,10 +12,11 @@ use eniway_api::EniId;
 use tracing::debug;
 
 use crate::{
-    bpf::{self, AttachReport, Attached, Bpf, Count, Setting},
-    netlink::{self, Device, Netlink, Stack},
+    bpf::{self, AttachReport, Attached, Bpf, Count, Note, Setting},
+    netlink::{self, Device, IfIndex, Netlink, Stack},
     observe::Interface,
-    plan::{Action, network::Change},
+    pci::{self, Pci},
+    plan::{Action, dpdk::Step, network::Change},
     status::{Failure, Reason},
     sysctl::{self, Sysctl, Sysctls},
 };
@@ -28,15 +29,18 @@ pub enum Error {
     Bpf(#[from] bpf::Error),
     #[error(transparent)]
     Sysctl(#[from] sysctl::Error),
+    #[error(transparent)]
+    Pci(#[from] pci::Error),
     #[error("the thread that handles BPF programs died")]
     Thread(#[source] tokio::task::JoinError),
 }
 
-/// The kernel's three doors.
+/// The kernel's four doors.
 #[derive(Clone)]
 pub struct Kernel {
     netlink: Netlink,
     sysctls: Sysctls,
+    pci: Pci,
     programs: Programs,
 }
 
@@ -50,10 +54,11 @@ pub struct Programs {
 
 impl Kernel {
     #[must_use]
-    pub fn new(netlink: Netlink, sysctls: Sysctls, programs: Programs) -> Self {
+    pub fn new(netlink: Netlink, sysctls: Sysctls, pci: Pci, programs: Programs) -> Self {
         Self {
             netlink,
             sysctls,
+            pci,
             programs,
         }
     }
@@ -88,9 +93,20 @@ impl Kernel {
         self.programs.with(move |bpf| bpf.found(setting)).await
     }
 
-    /// The alternative name that each ENI's interface was given.
-    pub async fn names(&self) -> Result<BTreeMap<String, String>, Error> {
-        self.programs.with(|bpf| bpf.names()).await
+    /// What is written down of each ENI.
+    pub async fn notes(&self, note: Note) -> Result<BTreeMap<String, String>, Error> {
+        self.programs.with(move |bpf| bpf.notes(note)).await
+    }
+
+    /// The door to PCI functions.
+    #[must_use]
+    pub const fn pci(&self) -> &Pci {
+        &self.pci
+    }
+
+    /// The interface by which the node's own default route leads.
+    pub async fn default_interface(&self) -> Result<Option<IfIndex>, Error> {
+        Ok(self.netlink.default_interface().await?)
     }
 
     /// What the driver of an interface tells.
@@ -161,8 +177,25 @@ impl Kernel {
                 self.programs.with(remove).await?;
             }
             Action::Network(change) => self.change(change).await?,
+            Action::Device(step) => self.step(step).await?,
         }
         Ok(None)
+    }
+
+    async fn step(&self, step: Step) -> Result<(), Error> {
+        match step {
+            Step::Keep { eni, kept } => {
+                self.keep_note(Note::Device, eni, kept.to_string()).await?;
+            }
+            Step::Override { address, driver } => {
+                let driver = driver.as_deref();
+                self.pci.override_driver(&address, driver).await?;
+            }
+            Step::Unbind { address, driver } => self.pci.unbind(&address, &driver).await?,
+            Step::Probe { address, driver } => self.pci.probe(&address, &driver).await?,
+            Step::Forget { eni } => self.forget_note(Note::Device, eni).await?,
+        }
+        Ok(())
     }
 
     async fn change(&self, change: Change) -> Result<(), Error> {
@@ -171,22 +204,16 @@ impl Kernel {
             Change::AddName {
                 eni, index, name, ..
             } => {
-                let kept = name.clone();
-                let keep = move |bpf: &mut Bpf| bpf.keep_name(eni.as_str(), &kept);
-                self.programs.with(keep).await?;
+                self.keep_note(Note::Name, eni, name.clone()).await?;
                 netlink.add_name(index, &name).await?;
             }
             Change::RemoveName {
                 eni, index, name, ..
             } => {
                 netlink.remove_name(index, &name).await?;
-                let forget = move |bpf: &mut Bpf| bpf.forget_name(eni.as_str());
-                self.programs.with(forget).await?;
+                self.forget_note(Note::Name, eni).await?;
             }
-            Change::ForgetName { eni } => {
-                let forget = move |bpf: &mut Bpf| bpf.forget_name(eni.as_str());
-                self.programs.with(forget).await?;
-            }
+            Change::ForgetName { eni } => self.forget_note(Note::Name, eni).await?,
             Change::Set {
                 eni,
                 interface,
@@ -224,6 +251,16 @@ impl Kernel {
     async fn keep(&self, setting: Setting, eni: EniId, found: u32) -> Result<(), Error> {
         let keep = move |bpf: &mut Bpf| bpf.keep(setting, eni.as_str(), found);
         self.programs.with(keep).await
+    }
+
+    async fn keep_note(&self, note: Note, eni: EniId, text: String) -> Result<(), Error> {
+        let keep = move |bpf: &mut Bpf| bpf.keep_note(note, eni.as_str(), &text);
+        self.programs.with(keep).await
+    }
+
+    async fn forget_note(&self, note: Note, eni: EniId) -> Result<(), Error> {
+        let forget = move |bpf: &mut Bpf| bpf.forget_note(note, eni.as_str());
+        self.programs.with(forget).await
     }
 
     async fn forget(&self, setting: Setting, eni: EniId) -> Result<(), Error> {
@@ -301,6 +338,8 @@ pub fn failure(action: &Action, error: &Error) -> Failure {
         (Action::SetChannels { .. } | Action::RestoreChannels { .. }, _) => Reason::ChannelsRefused,
         (Action::SetUp { .. }, _) => Reason::SetUpFailed,
         (Action::Network(_), _) => Reason::NetworkRefused,
+        (_, Error::Pci(pci::Error::Slow { .. } | pci::Error::Busy { .. })) => Reason::InUse,
+        (Action::Device(_), _) => Reason::DriverRefused,
         _ => Reason::GuardFailed,
     };
     let message = brief(&format!("{action}: {}", Chain(error)));
@@ -312,7 +351,9 @@ pub fn failure(action: &Action, error: &Error) -> Failure {
 pub fn unseen(error: &Error) -> Failure {
     let reason = match error {
         Error::Bpf(error) => reason(error),
-        Error::Netlink(_) | Error::Sysctl(_) | Error::Thread(_) => Reason::GuardFailed,
+        Error::Netlink(_) | Error::Sysctl(_) | Error::Pci(_) | Error::Thread(_) => {
+            Reason::GuardFailed
+        }
     };
     let message = brief(&format!("look at the pins: {}", Chain(error)));
     Failure { reason, message }

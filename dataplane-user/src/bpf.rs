@@ -51,7 +51,7 @@ pub use eniway_abi::{Direction, Outcome, Reason};
 pub use self::{
     error::Error,
     events::{Missed, Packet, Watch},
-    found::Setting,
+    found::{Note, Setting},
     hook::IngressMode,
     kernel::{Kernel, cpus},
     object::{Verified, objects, verify},
@@ -400,19 +400,19 @@ impl Bpf {
         self.pins.forget(setting, eni)
     }
 
-    /// Gives the alternative name that each ENI's interface was given.
-    pub fn names(&self) -> Result<BTreeMap<String, String>, Error> {
-        self.pins.names_given()
+    /// Gives what is written down of each ENI.
+    pub fn notes(&self, note: Note) -> Result<BTreeMap<String, String>, Error> {
+        self.pins.notes(note)
     }
 
-    /// Remembers a name that is about to be given.
-    pub fn keep_name(&mut self, eni: &str, name: &str) -> Result<(), Error> {
-        self.pins.keep_name(eni, name)
+    /// Writes `text` down, in the place of another. It lives as long as what [`Bpf::keep`] remembers.
+    pub fn keep_note(&mut self, note: Note, eni: &str, text: &str) -> Result<(), Error> {
+        self.pins.keep_note(note, eni, text)
     }
 
     /// Forgets it. Nothing there is success.
-    pub fn forget_name(&mut self, eni: &str) -> Result<(), Error> {
-        self.pins.forget_name(eni)
+    pub fn forget_note(&mut self, note: Note, eni: &str) -> Result<(), Error> {
+        self.pins.forget_note(note, eni)
     }
 
     /// Watches an ENI's packets that break a rule, at most `per_second` on each CPU; ends when it is dropped.

@@ -176,8 +176,21 @@ pub struct Config {
     #[arg(long, default_value = "/proc/sys/net")]
     pub sysctls: PathBuf,
 
+    /// Where drivers of PCI functions are changed, for DPDK: a sysfs that is writable.
+    #[arg(long, default_value = "/sys")]
+    pub sysfs_writable: PathBuf,
+
+    /// Where the kernel shows its programs.
+    #[arg(long, default_value = "/proc")]
+    pub proc: PathBuf,
+
+    /// Binds devices for DPDK without an IOMMU too, where dpdk.allowUnsafeNoIOMMU asks for it: whoever has such a
+    /// device can read and write all of the node's memory.
+    #[arg(long)]
+    pub allow_unsafe_no_iommu: bool,
+
     /// Takes a veth for an ENI, if it bears the ENI's MAC address. For laboratories: on EC2 every ENI
-    /// is a PCI device.
+    /// is a PCI device, and ena drives it.
     #[arg(long)]
     pub accept_virtual: bool,
 

@@ -2,6 +2,7 @@
 //!
 //! Pure: a record goes in, a wish comes out.
 
+pub mod dpdk;
 pub mod network;
 
 use eniway_api::{
@@ -10,7 +11,7 @@ use eniway_api::{
 };
 use kube::{ResourceExt, core::DynamicObject};
 
-pub use self::network::Network;
+pub use self::{dpdk::Device, network::Network};
 use crate::bpf::{GuardConfig, Mode, WantedIngress};
 
 /// A record of this node.
@@ -70,6 +71,8 @@ pub struct Desired {
     /// What becomes of those that pass, where it can work.
     pub steering: Vec<SteeringRule>,
     pub network: Network,
+    /// Who drives its PCI function.
+    pub device: Device,
 }
 
 impl Record {
@@ -247,6 +250,7 @@ pub fn wish(record: &NodeEniAttachment) -> Wish {
         },
         steering: data_path.map_or_else(Vec::new, |path| path.steering.clone()),
         network,
+        device: dpdk::device(record.spec.dpdk.as_ref()),
     })
 }
 

@@ -30,5 +30,7 @@ pub mod bpf;
 pub mod imds;
 pub mod kubernetes;
 pub mod netlink;
+pub mod pci;
+pub mod proc;
 pub mod sysctl;
 pub mod sysfs;

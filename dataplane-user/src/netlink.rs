@@ -44,6 +44,8 @@ pub struct Link {
     pub mac: MacAddress,
     /// What kind of virtual link it is (`veth`, `macvlan`, `vlan`, …); hardware has none.
     pub kind: Option<String>,
+    /// The link on which it stands, for a link of such a kind.
+    pub parent: Option<IfIndex>,
     pub up: bool,
     /// Bytes, without the Ethernet header.
     pub mtu: u32,
@@ -257,13 +259,14 @@ pub fn take_from_xdp(name: &str) -> io::Result<()> {
 
 /// `None` for what has no Ethernet address.
 fn link(message: LinkMessage) -> Option<Link> {
-    let (mut name, mut mac, mut kind, mut mtu) = (None, None, None, 0);
+    let (mut name, mut mac, mut kind, mut parent, mut mtu) = (None, None, None, None, 0);
     let mut other_names = Vec::new();
     for attribute in message.attributes {
         match attribute {
             LinkAttribute::IfName(value) => name = Some(value),
             LinkAttribute::Address(octets) => mac = octets.try_into().ok().map(MacAddress),
             LinkAttribute::Mtu(value) => mtu = value,
+            LinkAttribute::Link(index) => parent = Some(index),
             LinkAttribute::PropList(properties) => {
                 other_names.extend(properties.into_iter().filter_map(|one| match one {
                     Prop::AltIfName(name) => Some(name),
@@ -284,6 +287,8 @@ fn link(message: LinkMessage) -> Option<Link> {
         name: name?,
         other_names,
         mac: mac?,
+        // Of a veth it is the other end.
+        parent: parent.filter(|_| kind.as_deref() != Some("veth")),
         kind,
         up: message.header.flags.contains(LinkFlags::Up),
         mtu,

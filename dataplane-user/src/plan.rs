@@ -4,6 +4,7 @@
 //! sees the result and goes on. Nothing left to do is an empty plan.
 
 mod action;
+pub mod dpdk;
 pub mod network;
 pub mod pods;
 pub mod preflight;
@@ -46,6 +47,8 @@ pub struct Observed<'a> {
     pub network: &'a Shown,
     /// The node's links.
     pub links: &'a BTreeSet<IfIndex>,
+    /// The PCI function.
+    pub device: &'a dpdk::Shown,
 }
 
 /// What this process has put in force for one ENI.
@@ -102,6 +105,10 @@ fn gone_pods(wish: &Wish, observed: &Observed<'_>) -> Vec<Action> {
 fn of_interface(wish: &Wish, observed: &Observed<'_>) -> Vec<Action> {
     match wish {
         Wish::Wait => Vec::new(),
+        Wish::Provide(desired) if desired.device.binding.is_some() => hand_over(desired, observed),
+        Wish::Provide(desired) if observed.device.kept.is_some() => {
+            back_to_the_kernel(&desired.eni, observed, false)
+        }
         Wish::Provide(desired) => match observed.presence {
             Presence::Present(interface) => provide(desired, interface, observed),
             Presence::Absent if is_in_pod(observed) => {
@@ -122,10 +129,38 @@ fn of_interface(wish: &Wish, observed: &Observed<'_>) -> Vec<Action> {
             if is_in_use(observed) && !force {
                 return Vec::new();
             }
-            let eni = eni.as_ref();
-            eni.map_or_else(Vec::new, |eni| take_away(eni, network, observed))
+            let Some(eni) = eni else { return Vec::new() };
+            let left = take_away(eni, network, observed);
+            match left.is_empty() {
+                true => back_to_the_kernel(eni, observed, *force),
+                false => left,
+            }
         }
     }
+}
+
+/// First all is taken away that an interface has of ours, then DPDK's driver gets the device.
+fn hand_over(desired: &Desired, observed: &Observed<'_>) -> Vec<Action> {
+    let (eni, device) = (&desired.eni, &desired.device);
+    let Some(binding) = device.binding.as_ref().filter(|_| !is_in_use(observed)) else {
+        return Vec::new();
+    };
+    if let Presence::Present(interface) = observed.presence
+        && dpdk::refusal(device, binding, interface, observed.device).is_some()
+    {
+        return Vec::new();
+    }
+    let left = take_away(eni, &desired.network, observed);
+    if !left.is_empty() {
+        return left;
+    }
+    let step = dpdk::bind(eni, device, binding, observed.presence, observed.device);
+    step.map(Action::Device).into_iter().collect()
+}
+
+fn back_to_the_kernel(eni: &EniId, observed: &Observed<'_>, force: bool) -> Vec<Action> {
+    let step = dpdk::give_back(eni, observed.presence, observed.device, force);
+    step.map(Action::Device).into_iter().collect()
 }
 
 /// The interface lives, but not in this namespace: it was moved into a pod.
@@ -398,6 +433,8 @@ pub struct Found {
     pub sysctls: BTreeMap<Sysctl, BTreeMap<String, u32>>,
     /// The alternative names that they were given.
     pub names: BTreeMap<String, String>,
+    /// The PCI functions that they were.
+    pub devices: BTreeMap<String, dpdk::Kept>,
 }
 
 /// Removes what bpffs holds for ENIs that no record knows.

@@ -7,6 +7,7 @@
 //! end. A failed action is tried again, ever slower, and at once when its record or interface changes.
 
 mod alarm;
+mod device;
 mod memory;
 mod store;
 
@@ -28,7 +29,7 @@ use self::{
 };
 use crate::{
     apply::{self, Chain, Kernel},
-    bpf::{self, Attached, Setting},
+    bpf::{self, Attached, Note, Setting},
     desired::{Record, Wish, wish},
     kubernetes::Change,
     netlink::{self, Changes, Link, Stack},
@@ -40,6 +41,7 @@ use crate::{
         steering::{Target, Targets},
     },
     pods::{Offer, Offers},
+    proc::Proc,
     records::Records,
     status::{self, Failure, Reason, Situation},
     sysctl::Sysctl,
@@ -47,9 +49,9 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// How often one record is planned anew in one round. Three bring any interface to its end; a plan
-/// that is still not empty waits for the kernel's next event.
-const PASSES: usize = 4;
+/// How often one record is planned anew in one round. Three bring any interface to its end, and six to DPDK's driver; a
+/// plan that is still not empty waits for the kernel's next event.
+const PASSES: usize = 8;
 
 /// Everything the loop works with.
 pub struct Agent {
@@ -58,6 +60,9 @@ pub struct Agent {
     pub records: Records,
     pub sysfs: Sysfs,
     pub accept: Accept,
+    pub proc: Proc,
+    /// Whether devices may go to DPDK without an IOMMU.
+    pub may_no_iommu: bool,
     pub metrics: Metrics,
     pub offers: Offers,
 }
@@ -176,8 +181,10 @@ impl Agent {
             let attached = wish.eni().and_then(|eni| world.attached(eni));
             let targets = self.targets(wish, &world).await;
             let network = self.network(wish, &presence, &world);
+            let device = self.device(wish, &presence, &world).await;
             let links = world.links.iter().map(|link| link.index).collect();
-            let missing = memory.missing(wish, &presence, attached, now, alarm);
+            let is_elsewhere = attached.is_some() || device.kept.is_some();
+            let missing = memory.missing(wish, &presence, is_elsewhere, now, alarm);
             let observed = Observed {
                 presence: &presence,
                 attached,
@@ -187,6 +194,7 @@ impl Agent {
                 targets: &targets,
                 network: &network,
                 links: &links,
+                device: &device,
             };
             let actions = plan(wish, &observed);
             if memory.failed.as_ref().is_some_and(|failed| {
@@ -203,7 +211,11 @@ impl Agent {
                     Some(failed) => alarm.at(failed.retry_at),
                     None if !actions.is_empty() => alarm.at(now + backoff(1)),
                     None if asks_for_settings(wish) => alarm.at(now + SETTINGS),
-                    None => {}
+                    None => {
+                        if let Some(patience) = device::patience(wish, &device) {
+                            alarm.at(now + patience);
+                        }
+                    }
                 }
                 let situation = Situation {
                     wish,
@@ -310,7 +322,8 @@ impl Agent {
             mtus: self.kernel.found(Setting::Mtu).await?,
             channels: self.kernel.found(Setting::Channels).await?,
             sysctls: BTreeMap::new(),
-            names: self.kernel.names().await?,
+            names: self.kernel.notes(Note::Name).await?,
+            devices: self.devices().await?,
         };
         for sysctl in Sysctl::ALL {
             let values = self.kernel.found(Setting::Sysctl(sysctl)).await?;
@@ -404,6 +417,12 @@ impl Agent {
         let recorded: Vec<EniId> = store.enis().cloned().collect();
         let mut memory = Memory::default();
         let mut orphans = orphans(&attached, &found, &recorded);
+        let devices = self.orphaned_devices(&found, &recorded).await;
+        if !devices.is_empty() {
+            // One step at a time.
+            alarm.at(Instant::now() + backoff(1));
+        }
+        orphans.extend(devices);
         if let (Some(tables), Ok(stack)) = (store.tables(), self.kernel.stack().await) {
             let strays = network::orphans(&stack, &tables);
             orphans.extend(strays.into_iter().map(Action::Network));

@@ -16,7 +16,9 @@ use crate::{
     kubernetes::HEARTBEAT,
     netlink,
     observe::Accept,
+    pci::Pci,
     pods::Offers,
+    proc::Proc,
     reconcile::{self, Agent},
     records::{self, Records},
     sockets,
@@ -118,13 +120,20 @@ async fn work(
     let (netlink, links) = netlink::open()?;
     let agent = Agent {
         instance,
-        kernel: Kernel::new(netlink, Sysctls::new(&config.sysctls), programs),
+        kernel: Kernel::new(
+            netlink,
+            Sysctls::new(&config.sysctls),
+            Pci::new(&config.sysfs, &config.sysfs_writable),
+            programs,
+        ),
         records: records.clone(),
         sysfs: Sysfs::new(&config.sysfs),
         accept: match config.accept_virtual {
             true => Accept::Virtual,
             false => Accept::Hardware,
         },
+        proc: Proc::new(&config.proc),
+        may_no_iommu: config.allow_unsafe_no_iommu,
         metrics,
         offers,
     };

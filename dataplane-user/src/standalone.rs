@@ -9,7 +9,7 @@ use std::{
 };
 
 use eniway_api::{
-    Addressing, DataPath, DeviceIndex, Ec2State, Ec2Status, EniId, InstanceId, InterfaceWish,
+    Addressing, DataPath, DeviceIndex, Dpdk, Ec2State, Ec2Status, EniId, InstanceId, InterfaceWish,
     MacAddress, NodeEniAttachment, NodeEniAttachmentSpec, NodeEniAttachmentStatus, NodeStatus,
     Routing, RpFilter,
 };
@@ -77,6 +77,8 @@ pub struct Wanted {
     #[serde(default = "on")]
     pub source_dest_check: bool,
     pub data_path: Option<DataPath>,
+    /// Hands it to DPDK instead; `bind` says so.
+    pub dpdk: Option<Dpdk>,
 }
 
 const fn on() -> bool {
@@ -294,6 +296,7 @@ fn record(wanted: &Wanted, interface: &Interface, instance: &InstanceId) -> Node
         source_dest_check: wanted.source_dest_check,
         mtu: wanted.mtu,
         data_path: wanted.data_path.clone(),
+        dpdk: wanted.dpdk.clone(),
         interface: Some(InterfaceWish {
             name: wanted.name_of(interface),
             addressing: wanted.addressing,

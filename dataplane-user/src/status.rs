@@ -2,6 +2,8 @@
 //!
 //! Pure: it reports what was observed, never what was intended.
 
+mod dpdk;
+
 use std::time::Duration;
 
 use eniway_api::{EgressCheck, Enforcement, NodePhase, NodeStatus, XdpMode, XdpStatus, conditions};
@@ -56,6 +58,18 @@ pub enum Reason {
     ChannelsRefused,
     /// The guard could not be attached, configured or removed.
     GuardFailed,
+    /// `dpdkPCIAddress` is not the interface's.
+    PciAddressMismatch,
+    /// The driver for DPDK is missing, or the interface's is not an ENI's.
+    DriverUnsuitable,
+    /// No IOMMU keeps the device from the node's memory, and that is not allowed.
+    NoIommu,
+    /// Its IOMMU group has devices of the kernel.
+    IommuGroupShared,
+    /// The kernel refuses to change the driver.
+    DriverRefused,
+    /// Pods cannot ask for a resource of this name.
+    ResourceNameInvalid,
     /// A newer release wrote the record.
     AgentTooOld,
 }
@@ -101,29 +115,19 @@ pub fn status(situation: &Situation<'_>) -> NodeStatus {
                 ..NodeStatus::default()
             },
         },
-        (Wish::Provide(desired), Presence::Present(interface)) => {
-            provided(situation, desired, interface)
-        }
-        (Wish::Provide(_), Presence::Absent) if is_in_pod(observed) => {
-            let status = settled(situation.failure, NodePhase::InPod);
-            let status = with_last_look(status, situation.last);
-            let status = with_guard(status, observed, situation.xdp_reason);
-            let lost = observed.attached.filter(|it| it.egress.is_none());
-            NodeStatus {
-                egress_check: lost.map(|_| EgressCheck::Lost).or(status.egress_check),
-                ..status
+        (Wish::Provide(desired), Presence::Ambiguous(names)) => ambiguous(desired, names),
+        (Wish::Provide(desired), presence) => match (&desired.device.binding, presence) {
+            (Some(binding), _) => dpdk::handed_over(situation, desired, binding),
+            (None, Presence::Present(interface)) => {
+                let status = provided(situation, desired, interface);
+                dpdk::with_device(status, situation, desired, Some(interface))
             }
-        }
-        (Wish::Provide(desired), Presence::Absent) => missing(desired, situation.missing),
-        (Wish::Provide(desired), Presence::Ambiguous(names)) => explain(
-            NodePhase::Failed,
-            Reason::InterfaceAmbiguous,
-            &format!(
-                "{} all have the MAC address {}; remove all but the ENI",
-                names.join(", "),
-                desired.mac
-            ),
-        ),
+            (None, _) if observed.device.kept.is_some() => {
+                dpdk::given_back(situation, NodePhase::Configuring)
+            }
+            (None, _) if is_in_pod(observed) => in_pod(situation, desired),
+            (None, _) => missing(desired, situation.missing),
+        },
     };
     NodeStatus {
         observed_generation: situation.generation,
@@ -131,10 +135,33 @@ pub fn status(situation: &Situation<'_>) -> NodeStatus {
     }
 }
 
+fn in_pod(situation: &Situation<'_>, desired: &Desired) -> NodeStatus {
+    let observed = &situation.observed;
+    let status = settled(situation.failure, NodePhase::InPod);
+    let status = with_last_look(status, situation.last);
+    let status = with_guard(status, observed, situation.xdp_reason);
+    let lost = observed.attached.filter(|it| it.egress.is_none());
+    let status = NodeStatus {
+        egress_check: lost.map(|_| EgressCheck::Lost).or(status.egress_check),
+        ..status
+    };
+    dpdk::with_device(status, situation, desired, None)
+}
+
+fn ambiguous(desired: &Desired, names: &[String]) -> NodeStatus {
+    let message = format!(
+        "{} all have the MAC address {}; remove all but the ENI",
+        names.join(", "),
+        desired.mac
+    );
+    explain(NodePhase::Failed, Reason::InterfaceAmbiguous, &message)
+}
+
 /// Whether something that the agent made, or changed, is still there.
 fn is_anything_left(situation: &Situation<'_>) -> bool {
     let observed = &situation.observed;
     observed.attached.is_some()
+        || observed.device.kept.is_some()
         || observed.found_mtu.is_some()
         || observed.found_channels.is_some()
         || situation.unfinished
@@ -279,10 +306,7 @@ fn releasing(situation: &Situation<'_>, force: bool) -> NodeStatus {
             Reason::InUse,
             &in_use(&situation.observed),
         ),
-        None => NodeStatus {
-            phase: NodePhase::Releasing,
-            ..NodeStatus::default()
-        },
+        None => dpdk::given_back(situation, NodePhase::Releasing),
     }
 }
 
@@ -371,6 +395,12 @@ impl Reason {
             Self::MtuRefused => "MTURefused",
             Self::ChannelsRefused => "ChannelsRefused",
             Self::GuardFailed => "GuardFailed",
+            Self::PciAddressMismatch => "PCIAddressMismatch",
+            Self::DriverUnsuitable => "DriverUnsuitable",
+            Self::NoIommu => "NoIOMMU",
+            Self::IommuGroupShared => "IOMMUGroupShared",
+            Self::DriverRefused => "DriverRefused",
+            Self::ResourceNameInvalid => "ResourceNameInvalid",
             Self::AgentTooOld => conditions::reason::AGENT_TOO_OLD,
         }
     }

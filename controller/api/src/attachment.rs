@@ -14,7 +14,7 @@ pub use self::status::{
     Ec2State, Ec2Status, EgressCheck, NodeEniAttachmentStatus, NodePhase, NodeStatus, XdpStatus,
 };
 use crate::{
-    DataPath, DeletionPolicy, DeviceIndex, ElasticIpWish, EniId, GroupId, InstanceId,
+    DataPath, DeletionPolicy, DeviceIndex, Dpdk, ElasticIpWish, EniId, GroupId, InstanceId,
     InterfaceWish, Ipv4Wish, Ipv6Wish, PoolRef, SubnetId, hash,
 };
 
@@ -204,29 +204,6 @@ pub struct PoolPlace {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 45))]
     pub address: Option<String>,
-}
-
-/// What the user asked of DPDK.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Dpdk {
-    /// Whether the device is to leave the kernel's driver. False with a resource name: the kernel
-    /// keeps it, and the kubelet offers it.
-    #[serde(default)]
-    pub bind: bool,
-    /// The driver wanted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub driver: Option<String>,
-    /// The resource name wanted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resource_name: Option<String>,
-    /// The PCI address expected.
-    #[serde(
-        rename = "pciAddress",
-        default,
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub pci_address: Option<String>,
 }
 
 /// The name of the record for one NodeENI, instance and subnet.

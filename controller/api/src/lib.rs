@@ -20,6 +20,7 @@ pub mod attachment;
 pub mod conditions;
 pub mod crds;
 pub mod data_path;
+pub mod dpdk;
 #[expect(
     unreachable_pub,
     reason = "KubeSchema repeats the struct inside a function"
@@ -63,10 +64,11 @@ pub mod steering;
 
 pub use addressing::{AddressKind, Asked, Assigning, Ipv4Wish, Ipv6Wish};
 pub use attachment::{
-    Dpdk, Ec2State, Ec2Status, EgressCheck, NodeEniAttachment, NodeEniAttachmentSpec,
+    Ec2State, Ec2Status, EgressCheck, NodeEniAttachment, NodeEniAttachmentSpec,
     NodeEniAttachmentStatus, NodeEniRef, NodePhase, NodeStatus, PoolPlace, XdpStatus,
 };
 pub use data_path::{ChannelPolicy, DataPath, Enforcement, MtuPolicy, XdpMode, XdpPolicy};
+pub use dpdk::{Dpdk, DpdkOptions, DpdkStatus};
 pub use elastic_ip::{ElasticIpClaim, ElasticIpWish};
 pub use eni_pool::{Address, EniPool, EniPoolSpec, EniPoolStatus, PoolMember, PoolRef, PoolZone};
 pub use ids::{

@@ -11,9 +11,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AttachmentId, DataPath, DeviceIndex, ElasticIpWish, EniId, GroupId, InstanceId, InterfaceWish,
-    Ipv4Wish, Ipv6Wish, NodeSelectorExpression, PoolRef, RouteStatus, SubnetId, TagSelector,
-    VpcRoute, conditions::list_map,
+    AttachmentId, DataPath, DeviceIndex, DpdkOptions, ElasticIpWish, EniId, GroupId, InstanceId,
+    InterfaceWish, Ipv4Wish, Ipv6Wish, NodeSelectorExpression, PoolRef, RouteStatus, SubnetId,
+    TagSelector, VpcRoute, conditions::list_map,
 };
 
 /// Network interfaces for the nodes that a label selector matches.
@@ -239,6 +239,9 @@ pub struct NodeEniSpec {
         regex(pattern = "^[0-9a-fA-F]{4}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\\.[0-7]$")
     )]
     pub dpdk_pci_address: Option<String>,
+    /// More about DPDK.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dpdk: Option<DpdkOptions>,
 }
 
 /// The value of an EC2 tag: at most 256 characters.

@@ -1,4 +1,5 @@
-//! Remembers in bpffs what an interface had before the agent changed it, and which name the agent gave it.
+//! Remembers in bpffs what an interface had before the agent changed it, which name the agent gave it, and which device it
+//! was.
 //!
 //! A bpffs holds no files. A symbolic link is made in one step, and any text can be its target.
 
@@ -21,8 +22,14 @@ pub enum Setting {
     Sysctl(Sysctl),
 }
 
-/// The folder of alternative names.
-const NAME: &str = "name";
+/// What is written down of an ENI, as text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Note {
+    /// The alternative name that its interface was given.
+    Name,
+    /// Which PCI function it was before DPDK got it.
+    Device,
+}
 
 impl Pins {
     /// What is remembered, by ENI.
@@ -59,30 +66,38 @@ impl Pins {
         pins::unpin(&self.remembered(setting).join(eni))
     }
 
-    /// The alternative name that each ENI's interface was given.
-    pub(super) fn names_given(&self) -> Result<BTreeMap<String, String>, Error> {
-        let folder = self.root().join(NAME);
-        let mut given = BTreeMap::new();
+    /// What is written down, by ENI.
+    pub(super) fn notes(&self, note: Note) -> Result<BTreeMap<String, String>, Error> {
+        let folder = self.written(note);
+        let mut notes = BTreeMap::new();
         for eni in pins::names(&folder)? {
             let path = folder.join(&eni);
             let target = fs::read_link(&path).map_err(pins::failed("read", &path))?;
-            given.insert(eni, target.to_string_lossy().into_owned());
+            notes.insert(eni, target.to_string_lossy().into_owned());
         }
-        Ok(given)
+        Ok(notes)
     }
 
-    /// Remembers a name that is about to be given, in the place of another.
-    pub(super) fn keep_name(&self, eni: &str, name: &str) -> Result<(), Error> {
+    /// Writes `text` down, in the place of another.
+    pub(super) fn keep_note(&self, note: Note, eni: &str, text: &str) -> Result<(), Error> {
         pins::check_name(eni)?;
-        pins::create(&self.root().join(NAME))?;
-        let path = self.root().join(NAME).join(eni);
+        let folder = self.written(note);
+        pins::create(&folder)?;
+        let path = folder.join(eni);
         pins::unpin(&path)?;
-        symlink(name, &path).map_err(pins::failed("create", &path))
+        symlink(text, &path).map_err(pins::failed("create", &path))
     }
 
     /// Forgets it.
-    pub(super) fn forget_name(&self, eni: &str) -> Result<(), Error> {
-        pins::unpin(&self.root().join(NAME).join(eni))
+    pub(super) fn forget_note(&self, note: Note, eni: &str) -> Result<(), Error> {
+        pins::unpin(&self.written(note).join(eni))
+    }
+
+    fn written(&self, note: Note) -> PathBuf {
+        self.root().join(match note {
+            Note::Name => "name",
+            Note::Device => "device",
+        })
     }
 
     fn remembered(&self, setting: Setting) -> PathBuf {

@@ -13,7 +13,8 @@ use rtnetlink::{
         AddressFamily,
         address::{AddressAttribute, AddressFlags, AddressMessage, AddressProtocol},
         route::{
-            RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteProtocol, RouteScope,
+            RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol,
+            RouteScope,
         },
         rule::{RuleAction, RuleAttribute, RuleMessage},
     },
@@ -99,6 +100,23 @@ impl Netlink {
             stack.rules.extend(or_none(rules.try_collect().await)?);
         }
         Ok(stack)
+    }
+
+    /// The interface by which the node's own default route leads, of IPv4 or else of IPv6: that of the smallest metric in
+    /// the main table.
+    pub async fn default_interface(&self) -> Result<Option<IfIndex>, Error> {
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut asked = RouteMessage::default();
+            asked.header.address_family = family;
+            asked.header.table = RouteHeader::RT_TABLE_MAIN;
+            let routes = self.0.route().get(asked).execute();
+            let defaults = routes.try_filter_map(async |message| Ok(default_route(&message)));
+            let defaults: Vec<_> = or_none(defaults.try_collect().await)?;
+            if let Some((_, interface)) = defaults.into_iter().min() {
+                return Ok(Some(interface));
+            }
+        }
+        Ok(None)
     }
 
     pub async fn add_address(&self, interface: IfIndex, address: IpNet) -> Result<(), Error> {
@@ -216,6 +234,23 @@ fn address(message: &AddressMessage, marked: bool) -> Option<Address> {
             None => !marked && flags.contains(AddressFlags::Noprefixroute),
         },
     })
+}
+
+/// Metric and interface of a default route of the main table.
+fn default_route(message: &RouteMessage) -> Option<(u32, IfIndex)> {
+    let header = &message.header;
+    if header.destination_prefix_length != 0 || header.table != RouteHeader::RT_TABLE_MAIN {
+        return None;
+    }
+    let (mut metric, mut interface) = (0, None);
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Priority(number) => metric = *number,
+            RouteAttribute::Oif(index) => interface = Some(*index),
+            _ => {}
+        }
+    }
+    Some((metric, interface?))
 }
 
 /// `None` for others' routes: a kernel before 4.20 tells of all.

@@ -13,6 +13,7 @@ fn link(index: IfIndex, name: &str, kind: Option<&str>) -> Link {
         other_names: Vec::new(),
         mac: ENI,
         kind: kind.map(str::to_owned),
+        parent: None,
         up: false,
         mtu: 1500,
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use eniway_api::EniId;
 
-use super::network::Change;
+use super::{dpdk::Step, network::Change};
 use crate::{
     bpf::{Guard, GuardConfig},
     netlink::IfIndex,
@@ -83,6 +83,8 @@ pub enum Action {
     },
     /// Changes the node's network.
     Network(Change),
+    /// Brings the PCI function to another driver.
+    Device(Step),
 }
 
 impl Action {
@@ -103,6 +105,7 @@ impl Action {
             Self::DetachGuard { .. } => "detach_guard",
             Self::RemovePod { .. } => "remove_pod",
             Self::Network(change) => change.label(),
+            Self::Device(step) => step.label(),
         }
     }
 }
@@ -151,6 +154,7 @@ impl fmt::Display for Action {
                 write!(f, "forget the pod behind interface {interface} on {eni}")
             }
             Self::Network(change) => change.fmt(f),
+            Self::Device(step) => step.fmt(f),
         }
     }
 }

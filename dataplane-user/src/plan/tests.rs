@@ -31,6 +31,7 @@ fn desired(ingress: WantedIngress, mode: Mode) -> Desired {
         },
         steering: Vec::new(),
         network: Network::default(),
+        device: crate::desired::Device::default(),
     }
 }
 

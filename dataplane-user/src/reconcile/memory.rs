@@ -7,7 +7,7 @@ use eniway_api::NodePhase;
 use super::alarm::Alarm;
 use crate::{
     apply::brief,
-    bpf::{AttachReport, Attached, IngressMode, WantedIngress},
+    bpf::{AttachReport, IngressMode, WantedIngress},
     desired::Wish,
     observe::Presence,
     plan::{Action, InForce},
@@ -94,7 +94,8 @@ impl Memory {
             | Action::ForgetChannels { .. }
             | Action::SetUp { .. }
             | Action::RemovePod { .. }
-            | Action::Network(_) => None,
+            | Action::Network(_)
+            | Action::Device(_) => None,
         }
     }
 
@@ -117,17 +118,17 @@ impl Memory {
         })
     }
 
-    /// How long the interface has been missing.
+    /// How long the interface has been missing; not while a pod has it, or DPDK.
     pub(super) fn missing(
         &mut self,
         wish: &Wish,
         presence: &Presence,
-        attached: Option<&Attached>,
+        is_elsewhere: bool,
         now: Instant,
         alarm: &mut Alarm,
     ) -> Duration {
         let is_missing =
-            matches!(wish, Wish::Provide(_)) && *presence == Presence::Absent && attached.is_none();
+            matches!(wish, Wish::Provide(_)) && *presence == Presence::Absent && !is_elsewhere;
         if !is_missing {
             self.missing_since = None;
             return Duration::ZERO;

@@ -1,3 +1,5 @@
+mod dpdk;
+
 use std::collections::BTreeSet;
 
 use expect_test::{Expect, expect};
@@ -7,7 +9,7 @@ use crate::{
     bpf::{GuardConfig, Hook, PodInterface, WantedIngress},
     desired::Network,
     netlink::{Channels, Device, Driver, Release},
-    plan::{InForce, network::Shown, steering::Targets},
+    plan::{self, InForce, network::Shown, steering::Targets},
 };
 
 struct Case {
@@ -18,6 +20,7 @@ struct Case {
     failure: Option<Failure>,
     missing: Duration,
     last: Option<NodeStatus>,
+    device: plan::dpdk::Shown,
 }
 
 fn config() -> GuardConfig {
@@ -41,6 +44,7 @@ fn provide() -> Wish {
         config: config(),
         steering: Vec::new(),
         network: Network::default(),
+        device: crate::desired::Device::default(),
     })
 }
 
@@ -81,6 +85,7 @@ fn good() -> Case {
         failure: None,
         missing: Duration::ZERO,
         last: None,
+        device: plan::dpdk::Shown::default(),
     }
 }
 
@@ -101,6 +106,7 @@ fn check(case: &Case, expected: &Expect) {
             targets: &Targets::default(),
             network: &Shown::default(),
             links: &BTreeSet::new(),
+            device: &case.device,
         },
         unfinished: case.unfinished,
         failure: case.failure.as_ref(),

@@ -8,8 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Assigning, AttachmentId, DeviceIndex, ElasticIpClaim, Enforcement, EniId, MacAddress, XdpMode,
-    conditions::list_map,
+    Assigning, AttachmentId, DeviceIndex, DpdkStatus, ElasticIpClaim, Enforcement, EniId,
+    MacAddress, XdpMode, conditions::list_map,
 };
 
 /// What is known of the interface. Two writers: the controller (`ec2`, `conditions`) and the
@@ -143,6 +143,9 @@ pub struct NodeStatus {
     /// Present when packets that leave are not all checked. EC2's own source/destination check sees them in any case.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub egress_check: Option<EgressCheck>,
+    /// Present when DPDK drives the device, or the kubelet offers it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dpdk: Option<DpdkStatus>,
     /// True when the agent has taken away all that it added, so that the interface may be detached.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub released: bool,
@@ -174,6 +177,8 @@ pub enum NodePhase {
     Ready,
     /// The interface was moved into a pod: ready and in use.
     InPod,
+    /// A driver for DPDK has the device, and the kernel no interface: ready.
+    Vfio,
     /// Programs and settings are being taken away.
     Releasing,
     /// They are gone.

@@ -109,6 +109,7 @@ impl Kernel {
                 targets: &self.targets,
                 network: &self.network,
                 links: &self.links,
+                device: &dpdk::Shown::default(),
             },
         )
     }

@@ -1,0 +1,197 @@
+//! Says what the kernel shows of a PCI function that DPDK has, should have or gives back, or that pods may ask for.
+
+use eniway_api::{DpdkStatus, NodePhase, NodeStatus};
+
+use super::{Failure, Reason, Situation, explain, missing, settled};
+use crate::{
+    desired::{
+        Desired,
+        dpdk::{Binding, VFIO, is_resource},
+    },
+    observe::{Interface, Presence},
+    pci::Hugepages,
+    plan::{
+        dpdk::{Obstacle, Shown, is_bound, is_held, misplaced, refusal},
+        is_in_pod,
+    },
+};
+
+/// The status of an interface that DPDK's driver should have.
+pub(super) fn handed_over(
+    situation: &Situation<'_>,
+    desired: &Desired,
+    binding: &Binding,
+) -> NodeStatus {
+    let (observed, device) = (&situation.observed, &desired.device);
+    let shown = observed.device;
+    if let Presence::Present(interface) = observed.presence {
+        let refused = refusal(device, binding, interface, shown).map(failure);
+        let failure = refused.as_ref().or(situation.failure);
+        return NodeStatus {
+            interface_name: Some(interface.name.clone()),
+            pci_address: interface.pci_address.clone(),
+            driver: interface.driver.clone(),
+            mtu: Some(interface.mtu),
+            ..settled(failure, NodePhase::Configuring)
+        };
+    }
+    if is_in_pod(observed) {
+        let message = "a pod has the interface; DPDK gets it when the pod gives it back";
+        return explain(NodePhase::Configuring, Reason::InUse, message);
+    }
+    let Some(kept) = &shown.kept else {
+        return missing(desired, situation.missing);
+    };
+    let strange = strange_driver(binding, shown);
+    let unnamed = unnamed(desired);
+    let failure = situation.failure.or(strange.as_ref()).or(unnamed.as_ref());
+    let bound = is_bound(binding, observed.presence, shown);
+    let phase = match bound {
+        true => NodePhase::Vfio,
+        false => NodePhase::Configuring,
+    };
+    NodeStatus {
+        interface_name: Some(kept.interface.clone()),
+        pci_address: Some(kept.address.clone()),
+        driver: shown.function.as_ref().and_then(|it| it.driver.clone()),
+        dpdk: bound.then(|| told(desired, shown)),
+        ..settled(failure, phase)
+    }
+}
+
+/// The status of an interface that the kernel should have again.
+pub(super) fn given_back(situation: &Situation<'_>, phase: NodePhase) -> NodeStatus {
+    let shown = situation.observed.device;
+    if let Some(failure) = situation.failure {
+        return explain(phase, failure.reason, &failure.message);
+    }
+    match held(shown) {
+        Some(message) => explain(phase, Reason::InUse, &message),
+        None => NodeStatus {
+            phase,
+            ..NodeStatus::default()
+        },
+    }
+}
+
+/// Whoever keeps the device from going back.
+pub(super) fn held(shown: &Shown) -> Option<String> {
+    if shown.kept.is_none() || !is_held(shown) {
+        return None;
+    }
+    let who = match shown.holders.as_slice() {
+        [] => "a program".to_owned(),
+        holders => holders.join(", "),
+    };
+    let verb = if shown.holders.len() > 1 {
+        "have"
+    } else {
+        "has"
+    };
+    let address = shown.function.as_ref().map_or("it", |it| &it.address);
+    Some(format!(
+        "{who} {verb} the device {address}; the kernel gets it back when it is let go"
+    ))
+}
+
+/// Adds what pods may ask for of an interface that stays with the kernel.
+pub(super) fn with_device(
+    status: NodeStatus,
+    situation: &Situation<'_>,
+    desired: &Desired,
+    interface: Option<&Interface>,
+) -> NodeStatus {
+    if desired.device.resource.is_none() {
+        return status;
+    }
+    let misplaced = interface.and_then(|interface| misplaced(&desired.device, interface));
+    let failure = misplaced
+        .map(|message| failure((Obstacle::Address, message)))
+        .or_else(|| unnamed(desired));
+    match failure.filter(|_| status.reason.is_none()) {
+        Some(failure) => NodeStatus {
+            phase: NodePhase::Failed,
+            reason: Some(failure.reason.as_str().to_owned()),
+            message: Some(failure.message),
+            ..status
+        },
+        None => NodeStatus {
+            dpdk: Some(told(desired, situation.observed.device)),
+            ..status
+        },
+    }
+}
+
+fn told(desired: &Desired, shown: &Shown) -> DpdkStatus {
+    let function = shown.function.as_ref();
+    let group = function.and_then(|function| function.group.as_ref());
+    let numa_node = function.and_then(|function| function.numa_node);
+    let resource = desired.device.resource.clone();
+    match &desired.device.binding {
+        None => DpdkStatus {
+            resource_name: resource.filter(|_| shown.host.offers_devices),
+            numa_node,
+            ..DpdkStatus::default()
+        },
+        Some(binding) => DpdkStatus {
+            resource_name: resource.filter(|_| shown.host.offers_devices),
+            iommu_group: group.map(|group| group.number),
+            no_iommu: binding.driver != VFIO || group.is_none_or(|group| group.no_iommu),
+            write_combining: shown.write_combining,
+            numa_node,
+            missing: lacks(&shown.hugepages, numa_node),
+        },
+    }
+}
+
+/// What a pod for DPDK lacks on the node.
+fn lacks(hugepages: &[Hugepages], numa_node: Option<u32>) -> Vec<String> {
+    let has = |node: Option<u32>| {
+        let mut pages = hugepages.iter();
+        pages.any(|one| one.total > 0 && node.is_none_or(|node| one.node == node))
+    };
+    let how = "reserve some (`vm.nr_hugepages`, or `hugepagesz=1G hugepages=N` on the kernel's command line) and restart \
+               the kubelet";
+    match numa_node {
+        _ if !has(None) => vec![format!("the node has no hugepages: {how}")],
+        Some(node) if !has(Some(node)) => vec![format!(
+            "NUMA node {node}, next to the device, has no hugepages: {how}"
+        )],
+        Some(_) | None => Vec::new(),
+    }
+}
+
+/// Somebody gave the function to another driver.
+fn strange_driver(binding: &Binding, shown: &Shown) -> Option<Failure> {
+    let (kept, function) = (shown.kept.as_ref()?, shown.function.as_ref()?);
+    let driver = function.driver.as_ref()?;
+    let is_known = *driver == binding.driver || *driver == kept.driver;
+    (!is_known).then(|| Failure {
+        reason: Reason::DriverUnsuitable,
+        message: format!(
+            "somebody gave {} to {driver}; take it from there (`echo {} > /sys/bus/pci/drivers/{driver}/unbind`)",
+            function.address, function.address
+        ),
+    })
+}
+
+fn unnamed(desired: &Desired) -> Option<Failure> {
+    let resource = desired.device.resource.as_ref()?;
+    (!is_resource(resource)).then(|| Failure {
+        reason: Reason::ResourceNameInvalid,
+        message: format!(
+            "dpdkResourceName {resource} is no name of a resource, such as example.com/fast; pods cannot ask for it"
+        ),
+    })
+}
+
+fn failure((obstacle, message): (Obstacle, String)) -> Failure {
+    let reason = match obstacle {
+        Obstacle::Address => Reason::PciAddressMismatch,
+        Obstacle::Driver => Reason::DriverUnsuitable,
+        Obstacle::InUse => Reason::InUse,
+        Obstacle::NoIommu => Reason::NoIommu,
+        Obstacle::IommuGroup => Reason::IommuGroupShared,
+    };
+    Failure { reason, message }
+}
