@@ -2,6 +2,7 @@
 //!
 //! Pure: what is said follows from what is observed, and saying the same twice gives the same words.
 
+mod dpdk;
 mod max_pods;
 mod node_eni;
 
@@ -108,6 +109,12 @@ pub(crate) fn record_ready(
             NodePhase::Ready | NodePhase::InPod => {
                 let name = node.interface_name.as_deref().unwrap_or("in a pod");
                 (true, reason::READY, format!("attached; {name}"))
+            }
+            NodePhase::Vfio => {
+                let driver = node.driver.as_deref().unwrap_or("a driver for DPDK");
+                let address = node.pci_address.as_deref().unwrap_or("it");
+                let message = format!("attached; {driver} has {address}");
+                (true, reason::READY, message)
             }
             NodePhase::Failed => (
                 false,

@@ -191,6 +191,18 @@ impl Controller {
                 note: message.to_owned(),
             });
         }
+        if let Some(message) = unsafe_devices(&status)
+            && unsafe_devices(&old).is_none()
+        {
+            self.notify(Notice {
+                node_eni: reference.clone(),
+                record: None,
+                warning: true,
+                reason: reason::BOUND_WITHOUT_IOMMU,
+                action: "Bind",
+                note: message.to_owned(),
+            });
+        }
         // The counts of a small NodeENI follow at once, too.
         let pause = list_pause(nodes.len().max(status.attachments.len()));
         written
@@ -265,6 +277,13 @@ fn held(status: &NodeEniStatus) -> Option<&str> {
     let mut conditions = status.conditions.iter();
     let held = conditions.find(|one| one.reason == reason::MASS_RELEASE_HELD);
     held.map(|one| one.message.as_str())
+}
+
+/// What is said of devices that no IOMMU keeps from the memory of their nodes, if there are any.
+fn unsafe_devices(status: &NodeEniStatus) -> Option<&str> {
+    let mut conditions = status.conditions.iter();
+    let found = conditions.find(|one| one.reason == reason::BOUND_WITHOUT_IOMMU);
+    found.map(|one| one.message.as_str())
 }
 
 /// What is said of J's interfaces that nobody asks for, if there are any.

@@ -176,9 +176,9 @@ pub struct Config {
     #[arg(long, default_value = "/proc/sys/net")]
     pub sysctls: PathBuf,
 
-    /// Where drivers of PCI functions are changed, for DPDK: a sysfs that is writable.
-    #[arg(long, default_value = "/sys")]
-    pub sysfs_writable: PathBuf,
+    /// Binds devices for DPDK through this sysfs, which must be writable. Without it none is bound.
+    #[arg(long)]
+    pub sysfs_writable: Option<PathBuf>,
 
     /// Where the kernel shows its programs.
     #[arg(long, default_value = "/proc")]
@@ -188,6 +188,22 @@ pub struct Config {
     /// device can read and write all of the node's memory.
     #[arg(long)]
     pub allow_unsafe_no_iommu: bool,
+
+    /// Offers devices to the kubelet, which has its folder for device plugins here. Without it none is.
+    #[arg(long)]
+    pub device_plugins: Option<PathBuf>,
+
+    /// Tells the SR-IOV network device plugin of devices, in its file, such as /etc/pcidp/config.json.
+    #[arg(long)]
+    pub sriov_config: Option<PathBuf>,
+
+    /// Where the kubelet tells which pod has which device; with one of these two.
+    #[arg(long, default_value = eniway_kubelet::POD_RESOURCES)]
+    pub pod_resources: PathBuf,
+
+    /// Where Multus reads of devices that pods have; with --device-plugins.
+    #[arg(long, default_value = "/var/run/k8s.cni.cncf.io/devinfo/dp")]
+    pub device_info: PathBuf,
 
     /// Takes a veth for an ENI, if it bears the ENI's MAC address. For laboratories: on EC2 every ENI
     /// is a PCI device, and ena drives it.

@@ -4,14 +4,18 @@
 //! `kubernetes` tells the records → `desired` reads them → `observe` looks through `netlink` and `sysfs`
 //! → `plan` decides → `apply` changes through `netlink`, `sysctl` and `bpf` → `status` says what is there.
 //! `reconcile` goes round these, whenever something has changed. `sockets` answers programs of the node: those with
-//! AF_XDP sockets, and `cni`, which the container runtime calls, by what `pods` knows. Without Kubernetes, `standalone` makes the records from a file
+//! AF_XDP sockets, and `cni`, which the container runtime calls, by what `pods` knows. `devices` are what pods can ask the kubelet for,
+//! which hears of them by `device_plugins`, or the SR-IOV plugin by `sriov`. Without Kubernetes, `standalone` makes the records from a file
 //! and from what `imds` tells.
 
 pub mod cni;
 pub mod config;
+pub mod device_plugins;
+pub mod devices;
 pub mod pods;
 pub mod run;
 pub mod sockets;
+pub mod sriov;
 pub mod standalone;
 pub mod telemetry;
 

@@ -69,6 +69,10 @@ pub enum Error {
     Busy { address: String },
     #[error("{driver} did not take {address}; the kernel's log has the reason")]
     NotTaken { address: String, driver: String },
+    #[error(
+        "this agent changes no drivers: start it with --sysfs-writable (agent.dpdk.enabled in the chart)"
+    )]
+    ReadOnly,
     #[error("the thread that changes drivers died")]
     Thread(#[source] tokio::task::JoinError),
 }
@@ -78,18 +82,18 @@ pub enum Error {
 pub struct Pci {
     /// A sysfs to read.
     sysfs: PathBuf,
-    /// One to write: in a container the other is read-only.
-    writable: PathBuf,
+    /// One to write: in a container the other is read-only. Absent: nothing is changed.
+    writable: Option<PathBuf>,
     /// Functions with a change that has not ended.
     busy: Arc<Mutex<BTreeSet<String>>>,
     patience: Duration,
 }
 
 impl Pci {
-    pub fn new(sysfs: impl Into<PathBuf>, writable: impl Into<PathBuf>) -> Self {
+    pub fn new(sysfs: impl Into<PathBuf>, writable: Option<impl Into<PathBuf>>) -> Self {
         Self {
             sysfs: sysfs.into(),
-            writable: writable.into(),
+            writable: writable.map(Into::into),
             busy: Arc::default(),
             patience: PATIENCE,
         }
@@ -134,6 +138,12 @@ impl Pci {
                 })
                 .collect(),
         })
+    }
+
+    /// Whether drivers may be changed.
+    #[must_use]
+    pub const fn is_writable(&self) -> bool {
+        self.writable.is_some()
     }
 
     /// Whether the kernel has a driver of PCI functions.
@@ -214,12 +224,15 @@ impl Pci {
     }
 
     async fn write(&self, address: &str, path: &str, text: &str) -> Result<(), Error> {
+        let Some(writable) = &self.writable else {
+            return Err(Error::ReadOnly);
+        };
         let busy = || self.busy.lock().unwrap_or_else(PoisonError::into_inner);
         if !busy().insert(address.to_owned()) {
             let address = address.to_owned();
             return Err(Error::Busy { address });
         }
-        let path = self.writable.join(path);
+        let path = writable.join(path);
         let (ended, owned) = (Arc::clone(&self.busy), address.to_owned());
         let (told, written) = (path.clone(), text.to_owned());
         let writing = tokio::task::spawn_blocking(move || {

@@ -126,7 +126,7 @@ fn of_interface(wish: &Wish, observed: &Observed<'_>) -> Vec<Action> {
             network,
             ..
         } => {
-            if is_in_use(observed) && !force {
+            if (is_in_use(observed) || !observed.device.holders.is_empty()) && !force {
                 return Vec::new();
             }
             let Some(eni) = eni else { return Vec::new() };

@@ -31,6 +31,7 @@ use crate::{
     apply::{self, Chain, Kernel},
     bpf::{self, Attached, Note, Setting},
     desired::{Record, Wish, wish},
+    devices::Devices,
     kubernetes::Change,
     netlink::{self, Changes, Link, Stack},
     observe::{self, Accept, Presence},
@@ -65,6 +66,14 @@ pub struct Agent {
     pub may_no_iommu: bool,
     pub metrics: Metrics,
     pub offers: Offers,
+    /// Absent: none is offered.
+    pub devices: Option<Offering>,
+}
+
+/// Where devices are offered, and who says which pod has one.
+pub struct Offering {
+    pub devices: Devices,
+    pub pods: eniway_kubelet::Pods,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -153,6 +162,9 @@ impl Agent {
             memory.phase = status.phase;
             self.report(record, status, &mut alarm).await;
         }
+        if let Some(Offering { devices, .. }) = &self.devices {
+            devices.keep(|eni| store.enis().any(|one| one.as_str() == eni));
+        }
         self.remove_orphans(store, &mut alarm).await;
         let phases = store.memories.values().map(|memory| memory.phase);
         self.metrics.looked(phases);
@@ -229,6 +241,7 @@ impl Agent {
                 };
                 let status = status::status(&situation);
                 self.offer(wish, &presence, &status);
+                self.offer_device(wish, &device, &status);
                 // The kernel does not tell when another interface begins to take packets from XDP.
                 if status.reason.as_deref() == Some(Reason::SteeringRefused.as_str()) {
                     alarm.at(now + backoff(4));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use eniway_api::InstanceId;
+use eniway_kubelet::Pods;
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::MissedTickBehavior,
@@ -13,15 +14,17 @@ use tracing::{info, warn};
 use crate::{
     apply::{Chain, Kernel, Programs},
     config::Config,
+    device_plugins::{self, Folders},
+    devices::Devices,
     kubernetes::HEARTBEAT,
     netlink,
     observe::Accept,
     pci::Pci,
     pods::Offers,
     proc::Proc,
-    reconcile::{self, Agent},
+    reconcile::{self, Agent, Offering},
     records::{self, Records},
-    sockets,
+    sockets, sriov,
     sysctl::Sysctls,
     sysfs::Sysfs,
     telemetry::{self, Metrics},
@@ -79,16 +82,57 @@ pub async fn run_until(config: Config, shutdown: CancellationToken) -> Result<()
         shutdown.clone(),
     );
     let offers = Offers::default();
+    let devices = Devices::default();
+    let offered = offer_devices(&config, &devices, shutdown.clone());
     let handed_out = sockets(&config, programs.clone(), offers.clone(), shutdown.clone());
     let heart = heartbeat(&records, &shutdown);
-    let doors = (programs, offers, metrics);
+    let doors = Doors {
+        programs,
+        offers,
+        metrics,
+        devices: devices.clone(),
+    };
     let work = work(&config, &records, doors, &shutdown);
     let served = async { served.await.map_err(Error::from) };
     let heart = async {
         heart.await;
         Ok(())
     };
-    tokio::try_join!(served, handed_out, heart, work).map(|_| ())
+    let offered = async {
+        offered.await;
+        Ok(())
+    };
+    tokio::try_join!(served, handed_out, heart, offered, work).map(|_| ())
+}
+
+/// What the loop shares with those who serve.
+struct Doors {
+    programs: Programs,
+    offers: Offers,
+    metrics: Metrics,
+    devices: Devices,
+}
+
+fn offers_devices(config: &Config) -> bool {
+    config.device_plugins.is_some() || config.sriov_config.is_some()
+}
+
+async fn offer_devices(config: &Config, devices: &Devices, shutdown: CancellationToken) {
+    let plugins = async {
+        if let Some(plugins) = &config.device_plugins {
+            let folders = Folders {
+                plugins: plugins.clone(),
+                device_info: config.device_info.clone(),
+            };
+            device_plugins::serve(devices, &folders, shutdown.clone()).await;
+        }
+    };
+    let sriov = async {
+        if let Some(path) = &config.sriov_config {
+            sriov::serve(devices, path, shutdown.clone()).await;
+        }
+    };
+    tokio::join!(plugins, sriov);
 }
 
 async fn sockets(
@@ -106,7 +150,7 @@ async fn sockets(
 async fn work(
     config: &Config,
     records: &Records,
-    (programs, offers, metrics): (Programs, Offers, Metrics),
+    doors: Doors,
     shutdown: &CancellationToken,
 ) -> Result<(), Error> {
     let instance = match config.instance_id.clone() {
@@ -123,8 +167,8 @@ async fn work(
         kernel: Kernel::new(
             netlink,
             Sysctls::new(&config.sysctls),
-            Pci::new(&config.sysfs, &config.sysfs_writable),
-            programs,
+            Pci::new(&config.sysfs, config.sysfs_writable.as_ref()),
+            doors.programs,
         ),
         records: records.clone(),
         sysfs: Sysfs::new(&config.sysfs),
@@ -134,8 +178,12 @@ async fn work(
         },
         proc: Proc::new(&config.proc),
         may_no_iommu: config.allow_unsafe_no_iommu,
-        metrics,
-        offers,
+        metrics: doors.metrics,
+        offers: doors.offers,
+        devices: offers_devices(config).then(|| Offering {
+            devices: doors.devices,
+            pods: Pods::new(&config.pod_resources),
+        }),
     };
     let changes = records.changes();
     Ok(agent.run(changes, links, shutdown.clone()).await?)

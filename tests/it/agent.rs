@@ -1,6 +1,7 @@
 //! The agent on a node: records, links and packets are real. Needs root (the lab).
 
 mod af_xdp;
+mod devices;
 mod dhcp;
 mod network;
 mod pods;

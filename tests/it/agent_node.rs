@@ -67,7 +67,12 @@ pub(crate) struct AgentNode {
 impl AgentNode {
     /// Needs root.
     pub(crate) fn start() -> Self {
-        let lab = Lab::start(Config::bare(1), &|line| println!("{line}"))
+        Self::start_with(Config::bare(1))
+    }
+
+    /// Needs root.
+    pub(crate) fn start_with(config: Config) -> Self {
+        let lab = Lab::start(config, &|line| println!("{line}"))
             .expect("needs root and the programs of lab::requirements");
         lab.apply(&eniway_api::crds::yaml().unwrap()).unwrap();
         established(&lab, "nodeeniattachments.networking.k8s.aws");

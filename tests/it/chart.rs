@@ -63,6 +63,8 @@ const FULL: &[&str] = &[
     "--set",
     "metrics.serviceMonitor.enabled=true,controller.hostNetwork=true,agent.acceptVirtual=true,agent.xdpSockets=true,agent.cni.install=true",
     "--set",
+    "agent.dpdk.enabled=true,agent.dpdk.allowUnsafeNoIOMMU=true,agent.dpdk.debugfs=true,agent.devicePlugin.enabled=true,agent.dpdk.sriovConfig=/etc/pcidp/config.json",
+    "--set",
     "imagePullSecrets[0].name=pull,podLabels.team=net,podAnnotations.note=here",
     "--set",
     "controller.nodeSelector.role=infra,nodeSelector.ng=multi-eni",

@@ -29,8 +29,16 @@ pub mod reason {
     pub const MASS_RELEASE_HELD: &str = "MassReleaseHeld";
     /// A replacement waits until fewer nodes are without their interface.
     pub const UPDATE_HELD: &str = "UpdateHeld";
-    /// DPDK was asked for, which this release does not do.
-    pub const DPDK_NOT_AVAILABLE: &str = "DPDKNotAvailable";
+    /// DPDK has every device.
+    pub const BOUND: &str = "Bound";
+    /// A device is not bound yet, or cannot be.
+    pub const NOT_BOUND: &str = "NotBound";
+    /// Nothing keeps a program with the device from the memory of its node.
+    pub const BOUND_WITHOUT_IOMMU: &str = "BoundWithoutIOMMU";
+    /// Pods can ask for every interface.
+    pub const OFFERED: &str = "Offered";
+    /// Pods cannot ask for an interface yet.
+    pub const NOT_OFFERED: &str = "NotOffered";
     /// J's controller runs in this cluster: eniway does nothing.
     pub const OTHER_CONTROLLER_ACTIVE: &str = "OtherControllerActive";
     /// J made an interface here, which eniway does not take over as things are.

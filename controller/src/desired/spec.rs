@@ -105,5 +105,9 @@ fn dpdk(said: &NodeEniSpec) -> Option<Dpdk> {
         driver: said.dpdk_driver.clone(),
         resource_name: said.dpdk_resource_name.clone(),
         pci_address: said.dpdk_pci_address.clone(),
+        allow_unsafe_no_iommu: said
+            .dpdk
+            .as_ref()
+            .is_some_and(|options| options.allow_unsafe_no_iommu),
     })
 }

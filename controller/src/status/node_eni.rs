@@ -3,14 +3,14 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use eniway_api::{
-    AttachmentSummary, Ec2State, NodeEni, NodeEniAttachment, NodeEniStatus, NodePhase,
-    conditions::{DPDK, READY, UNCLAIMED, reason},
+    AttachmentSummary, Ec2State, NodeEni, NodeEniAttachment, NodeEniStatus,
+    conditions::{READY, UNCLAIMED, reason},
     mark,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::{condition, max_pods::max_pods};
+use super::{condition, dpdk::dpdk, max_pods::max_pods};
 use crate::desired::{MaxPods, Problem, Unclaimed};
 
 /// How many attachments the list holds; etcd takes about 5,000 and every change rewrites all.
@@ -63,8 +63,7 @@ pub fn ready(record: &NodeEniAttachment) -> bool {
         .status
         .as_ref()
         .and_then(|status| status.node.as_ref());
-    attached(record)
-        && node.is_some_and(|node| matches!(node.phase, NodePhase::Ready | NodePhase::InPod))
+    attached(record) && node.is_some_and(|node| node.phase.is_ready())
 }
 
 /// The status to write.
@@ -289,22 +288,6 @@ fn known(text: &str) -> &'static str {
     .into_iter()
     .find(|known| *known == text)
     .unwrap_or(reason::PROGRESSING)
-}
-
-fn dpdk(situation: Situation<'_>, old: &[Condition]) -> Option<Condition> {
-    let spec = &situation.node_eni.spec;
-    let asked = spec.wants_dpdk() || spec.dpdk_resource_name.is_some();
-    asked.then(|| {
-        condition(
-            old,
-            DPDK,
-            false,
-            reason::DPDK_NOT_AVAILABLE,
-            "this release attaches the interface and leaves it with the kernel's driver".to_owned(),
-            situation.node_eni.metadata.generation,
-            situation.now,
-        )
-    })
 }
 
 /// J's interfaces that nobody asks for any more, by name, and how to remove them.

@@ -58,7 +58,7 @@ impl Root {
     }
 
     fn pci(&self) -> Pci {
-        Pci::new(self.0.path(), self.0.path())
+        Pci::new(self.0.path(), Some(self.0.path()))
     }
 }
 

@@ -44,6 +44,8 @@ pub struct Kept {
 /// What the node can, and may.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Host {
+    /// The agent may change drivers.
+    pub may_bind: bool,
     /// The kernel has the driver that is asked for.
     pub has_driver: bool,
     /// Its vfio does without an IOMMU.
@@ -302,6 +304,12 @@ fn wrong_driver(binding: &Binding, interface: &Interface, host: Host) -> Option<
                 "{name} is driven by {other}, and an ENI by ena; it is left alone"
             ));
         }
+    }
+    if !host.may_bind {
+        return Some(
+            "this node's agent binds no devices: start it with --sysfs-writable (agent.dpdk.enabled in the chart)"
+                .to_owned(),
+        );
     }
     (!host.has_driver).then(|| {
         format!(

@@ -2,14 +2,18 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use eniway_api::EniId;
+use eniway_api::{EniId, NodeStatus};
 use tracing::warn;
 
 use super::{Agent, World};
 use crate::{
     apply::{self, Chain},
     bpf::Note,
-    desired::{Wish, dpdk::Binding},
+    desired::{
+        Desired, Wish,
+        dpdk::{Binding, VFIO},
+    },
+    devices::{Kind, Offered, host_node},
     observe::{Accept, Interface, Presence},
     pci::Function,
     plan::{
@@ -26,7 +30,7 @@ pub(super) fn patience(wish: &Wish, shown: &Shown) -> Option<Duration> {
     const REFUSED: Duration = Duration::from_secs(10);
     match wish {
         Wish::Provide(desired) if desired.device.binding.is_some() => Some(REFUSED),
-        _ => shown.kept.as_ref().map(|_| HELD),
+        _ => (shown.kept.is_some() || !shown.holders.is_empty()).then_some(HELD),
     }
 }
 
@@ -49,7 +53,8 @@ impl Agent {
             Wish::Wait | Wish::Release { .. } => None,
         };
         let is_of_pods = wanted.is_some_and(|device| device.resource.is_some());
-        if kept.is_none() && !is_of_pods {
+        let goes = matches!(wish, Wish::Release { .. }) && self.devices.is_some();
+        if kept.is_none() && !is_of_pods && !goes {
             return Shown::default();
         }
         let interface = match presence {
@@ -65,9 +70,13 @@ impl Agent {
             Some(interface) => self.uses(interface, world).await,
             None => Uses::default(),
         };
-        let holders = match &function {
-            Some(function) if kept.is_some() && binding.is_none() => self.holders(function),
-            _ => Vec::new(),
+        let may_go = binding.is_none() && (goes || kept.is_some());
+        let holders = match wish.eni().filter(|_| may_go) {
+            Some(eni) => {
+                self.holders(&id(eni, function.as_ref()), function.as_ref())
+                    .await
+            }
+            None => Vec::new(),
         };
         let pci = self.kernel.pci();
         let bound = function.as_ref().filter(|_| binding.is_some());
@@ -87,11 +96,12 @@ impl Agent {
     fn host(&self, binding: Option<&Binding>) -> Host {
         let pci = self.kernel.pci();
         Host {
+            may_bind: pci.is_writable(),
             has_driver: binding.is_some_and(|binding| pci.has_driver(&binding.driver)),
             no_iommu: pci.allows_no_iommu(),
             may_no_iommu: self.may_no_iommu,
             any_driver: self.accept == Accept::Virtual,
-            offers_devices: false,
+            offers_devices: self.devices.is_some(),
         }
     }
 
@@ -116,16 +126,37 @@ impl Agent {
         }
     }
 
-    /// Programs that have the device open.
-    fn holders(&self, function: &Function) -> Vec<String> {
-        let vfio = function.group.as_ref().map(|group| match group.no_iommu {
-            true => format!("/dev/vfio/noiommu-{}", group.number),
-            false => format!("/dev/vfio/{}", group.number),
+    /// Pods that have the device, and programs that have it open.
+    async fn holders(&self, id: &str, function: Option<&Function>) -> Vec<String> {
+        let pods = match &self.devices {
+            Some(offering) => offering.pods.that_have(id).await,
+            None => Ok(Vec::new()),
+        };
+        let pods = pods.map(|pods| pods.iter().map(ToString::to_string).collect());
+        let pods: Vec<String> = pods.unwrap_or_else(|error| {
+            warn!(error = %Chain(&error), "Pods' devices unknown");
+            vec![format!("perhaps a pod ({})", Chain(&error))]
         });
-        let uio = function.uio.map(|number| format!("/dev/uio{number}"));
-        let devices = [vfio, uio].into_iter().flatten().map(PathBuf::from);
-        let holders = devices.flat_map(|device| self.proc.holders(&device));
-        holders.map(|holder| holder.to_string()).collect()
+        let group = function.and_then(|it| it.group.as_ref());
+        let vfio = group.map(host_node);
+        let uio = function.and_then(|it| it.uio);
+        let uio = uio.map(|number| format!("/dev/uio{number}"));
+        let nodes = [vfio, uio].into_iter().flatten().map(PathBuf::from);
+        let processes = nodes.flat_map(|node| self.proc.holders(&node));
+        let processes = processes.map(|process| process.to_string());
+        pods.into_iter().chain(processes).collect()
+    }
+
+    /// Tells device plugins what pods may have of an interface.
+    pub(super) fn offer_device(&self, wish: &Wish, shown: &Shown, status: &NodeStatus) {
+        let (Some(offering), Some(eni)) = (&self.devices, wish.eni()) else {
+            return;
+        };
+        let device = match wish {
+            Wish::Provide(desired) => offered(desired, shown, status),
+            Wish::Wait | Wish::Release { .. } => None,
+        };
+        offering.devices.tell(eni.as_str(), device);
     }
 
     /// The next steps of functions that no record knows, back to the kernel.
@@ -137,11 +168,11 @@ impl Agent {
                 continue;
             }
             let function = self.kernel.pci().function(&kept.address);
-            let holders = function.as_ref().map(|it| self.holders(it));
+            let holders = self.holders(&kept.address, function.as_ref()).await;
             let shown = Shown {
                 kept: Some(kept.clone()),
                 function,
-                holders: holders.unwrap_or_default(),
+                holders,
                 ..Shown::default()
             };
             let step = give_back(&eni, &Presence::Absent, &shown, false);
@@ -149,4 +180,28 @@ impl Agent {
         }
         steps
     }
+}
+
+/// What pods may have of the interface; nothing while its name or its place is wrong.
+fn offered(desired: &Desired, shown: &Shown, status: &NodeStatus) -> Option<Offered> {
+    let told = status.dpdk.as_ref()?;
+    let resource = told.resource_name.clone()?;
+    let function = shown.function.as_ref();
+    let kind = match &desired.device.binding {
+        None => Kind::Kernel,
+        Some(binding) if binding.driver == VFIO => Kind::Vfio(function?.group.clone()?),
+        Some(_) => Kind::Uio(function?.uio?),
+    };
+    Some(Offered {
+        resource,
+        id: id(&desired.eni, function),
+        kind,
+        healthy: status.reason.is_none(),
+        numa_node: told.numa_node,
+    })
+}
+
+/// By what the kubelet knows a device. Virtual ones are a laboratory's.
+fn id(eni: &EniId, function: Option<&Function>) -> String {
+    function.map_or_else(|| eni.to_string(), |it| it.address.clone())
 }

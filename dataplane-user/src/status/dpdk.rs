@@ -76,7 +76,8 @@ pub(super) fn given_back(situation: &Situation<'_>, phase: NodePhase) -> NodeSta
 
 /// Whoever keeps the device from going back.
 pub(super) fn held(shown: &Shown) -> Option<String> {
-    if shown.kept.is_none() || !is_held(shown) {
+    let is_bound = shown.kept.is_some();
+    if shown.holders.is_empty() && !(is_bound && is_held(shown)) {
         return None;
     }
     let who = match shown.holders.as_slice() {
@@ -90,7 +91,7 @@ pub(super) fn held(shown: &Shown) -> Option<String> {
     };
     let address = shown.function.as_ref().map_or("it", |it| &it.address);
     Some(format!(
-        "{who} {verb} the device {address}; the kernel gets it back when it is let go"
+        "{who} {verb} the device {address}; it is released when it is let go"
     ))
 }
 

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use eniway_agent::{
     apply::{Kernel, Programs},
     bpf::{self, AttachReport, Bpf, IngressMode, Mode, Setting, WantedIngress},
-    desired::{Desired, Network, Wish},
+    desired::{self, Desired, Network, Wish},
     netlink::{self, Device, Release, XdpFeatures},
     observe::{self, Accept, Interface, Presence},
-    plan::{Action, Observed, network::Shown, plan, steering::Targets},
+    pci::Pci,
+    plan::{Action, Observed, dpdk, network::Shown, plan, steering::Targets},
     sysctl::Sysctls,
     sysfs::Sysfs,
 };
@@ -37,6 +38,7 @@ impl Old {
             kernel: Kernel::new(
                 netlink.clone(),
                 Sysctls::new("/proc/sys/net"),
+                Pci::new("/sys", None::<&str>),
                 Programs::opened(root, bpf),
             ),
             netlink,
@@ -74,6 +76,7 @@ impl Old {
             in_force: None,
             network: &Shown::default(),
             links: &links,
+            device: &dpdk::Shown::default(),
         };
         plan(wish, &observed)
     }
@@ -92,6 +95,7 @@ fn native(mtu_policy: MtuPolicy) -> Wish {
     Wish::Provide(Desired {
         steering: Vec::new(),
         network: Network::default(),
+        device: desired::Device::default(),
         eni: EniId::from(ENI),
         mac: MAC,
         mtu: None,

@@ -35,24 +35,6 @@ impl Node {
         let command = inside.command("containerd").args(["-c", CONTAINERD_CONFIG]);
         self.components
             .push(Component::start(&log, command, &state.log(&log))?);
-        let log = format!("{name}-kubelet");
-        let labels: Vec<String> = self
-            .config
-            .all_labels()
-            .into_iter()
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect();
-        let command = inside
-            .command(kubelet)
-            .arg(format!("--config={KUBELET_CONFIG}"))
-            .arg(format!(
-                "--kubeconfig={}",
-                pki.path(&format!("{name}.kubeconfig")).display()
-            ))
-            .arg(format!("--hostname-override={name}"))
-            .arg(format!("--node-ip={}", self.config.address()))
-            .arg(format!("--provider-id={}", self.config.provider_id()))
-            .arg(format!("--node-labels={}", labels.join(",")));
         wait::until(&format!("containerd listens on {name}"), LISTENS, || {
             if let Some(ended) = self.ended() {
                 return Ok(Err(ended));
@@ -64,11 +46,42 @@ impl Node {
                 .map(|_| Ok(()))
                 .map_err(|error| error.to_string())
         })??;
-        self.components
-            .push(Component::start(&log, command, &state.log(&log))?);
+        self.start_kubelet(kubelet, pki, state)?;
         for image in images {
             self.import(image)?;
         }
+        Ok(())
+    }
+
+    /// Starts the kubelet, in the place of one that runs; its pods stay.
+    pub(crate) fn start_kubelet(
+        &mut self,
+        kubelet: &Path,
+        pki: &Pki,
+        state: &State,
+    ) -> Result<(), Error> {
+        let name = &self.config.name;
+        let log = format!("{name}-kubelet");
+        let labels: Vec<String> = self
+            .config
+            .all_labels()
+            .into_iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        let kubeconfig = pki.path(&format!("{name}.kubeconfig"));
+        let command = self
+            .namespace()
+            .command(kubelet)
+            .arg(format!("--config={KUBELET_CONFIG}"))
+            .arg(format!("--kubeconfig={}", kubeconfig.display()))
+            .arg(format!("--hostname-override={name}"))
+            .arg(format!("--node-ip={}", self.config.address()))
+            .arg(format!("--provider-id={}", self.config.provider_id()))
+            .arg(format!("--node-labels={}", labels.join(",")));
+        // Dropped, an old one is killed before another has its ports.
+        self.components.retain(|component| component.name() != log);
+        let started = Component::start(&log, command, &state.log(&log))?;
+        self.components.push(started);
         Ok(())
     }
 

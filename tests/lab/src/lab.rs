@@ -92,15 +92,28 @@ impl Lab {
         let runs_pods = nodes.iter().any(|node| node.kind == NodeKind::Kubelet);
         let locate = || self.config.binaries.locate(Program::Kubelet, progress);
         let kubelet = runs_pods.then(locate).transpose()?;
-        let context = Context {
+        let plane = self.plane();
+        self.nodes
+            .start(nodes, self.context(&plane, kubelet.as_deref()))
+    }
+
+    fn context<'a>(&'a self, plane: &'a ControlPlane, kubelet: Option<&'a Path>) -> Context<'a> {
+        Context {
             outer: self.outer.namespace(),
             state: &self.state,
-            plane: &self.plane(),
+            plane,
             cloud: &self.cloud,
             images: &self.config.images,
-            kubelet: kubelet.as_deref(),
-        };
-        self.nodes.start(nodes, context)
+            kubelet,
+        }
+    }
+
+    /// Kills a node's kubelet and starts it again; its pods run on.
+    pub fn restart_kubelet(&self, node: &str) -> Result<(), Error> {
+        let kubelet = self.config.binaries.locate(Program::Kubelet, &|_| ())?;
+        let plane = self.plane();
+        self.nodes
+            .restart_kubelet(node, self.context(&plane, Some(&kubelet)))
     }
 
     /// The lab's unique name, such as `lab-3fa9c1d2`.

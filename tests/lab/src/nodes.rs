@@ -104,6 +104,18 @@ impl Nodes {
             .try_for_each(|node| node.import(image))
     }
 
+    /// Starts a node's kubelet anew.
+    pub(crate) fn restart_kubelet(&self, name: &str, context: Context<'_>) -> Result<(), Error> {
+        let mut nodes = self.lock();
+        let known = nodes.keys().cloned().collect::<Vec<_>>().join(" ");
+        let node = nodes.get_mut(name).zip(context.kubelet);
+        let (node, kubelet) = node.ok_or_else(|| Error::NoNode {
+            name: name.to_owned(),
+            known,
+        })?;
+        node.start_kubelet(kubelet, &context.plane.pki, context.state)
+    }
+
     /// Pulls a node's plug: every process on it is killed, its interfaces go.
     pub(crate) fn take_down(&self, name: &str) {
         let node = self.lock().remove(name);

@@ -187,6 +187,19 @@ pub enum NodePhase {
     Failed,
 }
 
+impl NodePhase {
+    /// Whether the interface is as it should be, wherever it is.
+    #[must_use]
+    pub const fn is_ready(self) -> bool {
+        match self {
+            Self::Ready | Self::InPod | Self::Vfio => true,
+            Self::Pending | Self::Configuring | Self::Releasing | Self::Released | Self::Failed => {
+                false
+            }
+        }
+    }
+}
+
 /// Where the ingress check runs, and why there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct XdpStatus {

@@ -35,6 +35,7 @@ impl Machine {
             open: false,
             group: Some(Group::default()),
             host: Host {
+                may_bind: true,
                 has_driver: true,
                 ..Host::default()
             },
@@ -140,7 +141,7 @@ impl Machine {
     }
 
     fn is_vfio(&self) -> bool {
-        let binding = Machine::wanted().binding.unwrap();
+        let binding = Self::wanted().binding.unwrap();
         is_bound(&binding, &self.presence(), &self.shown())
     }
 
@@ -290,6 +291,13 @@ fn a_device_that_is_not_what_it_should_be_stays_with_the_kernel() {
         |_, device| device.binding.as_mut().unwrap().driver = "nvme".to_owned(),
         &expect![
             "Driver: dpdkDriver nvme is none for DPDK; it is one of vfio-pci, igb_uio, uio_pci_generic"
+        ],
+    );
+    check(
+        |machine, _| machine.host.may_bind = false,
+        &expect![
+            "Driver: this node's agent binds no devices: start it with --sysfs-writable (agent.dpdk.enabled in the \
+             chart)"
         ],
     );
     check(

@@ -1,0 +1,137 @@
+//! Devices that a real kubelet offers to real pods, and that are not taken from them. Needs root.
+
+use lab::{Config, wait};
+use serde_json::{Value, json};
+
+use crate::agent_node::{AgentNode, DEADLINE, Eni};
+
+const FIRST: Eni = Eni(10);
+const SECOND: Eni = Eni(11);
+const RESOURCE: &str = "intel.com/kernel_1";
+
+impl AgentNode {
+    fn with_kubelet() -> Self {
+        let mut node = Self::start_with(Config::cluster(1));
+        node.start_offering(&[]);
+        node
+    }
+
+    fn start_offering(&mut self, more: &[&str]) {
+        let offering = "--device-plugins=/var/lib/kubelet/device-plugins";
+        let arguments = [&[offering], more].concat();
+        self.start_agent(&arguments);
+    }
+
+    /// Writes a record of an interface that pods may ask for.
+    fn record_of_device(&self, eni: Eni, dpdk: &Value) {
+        self.record(eni, &Value::Null);
+        self.patch(eni, &json!({"spec": {"dpdk": dpdk}}), &[]);
+    }
+
+    fn wait_allocatable(&self, resource: &str, count: &str) {
+        let path = format!(
+            "jsonpath={{.status.allocatable.{}}}",
+            resource.replace('.', "\\.")
+        );
+        let get = ["get", "node", "node1", "-o", &path];
+        self.wait_until(&format!("{count} of {resource} are allocatable"), |node| {
+            node.lab.kubectl(&get).unwrap() == count
+        });
+    }
+
+    /// A pod with one device, which writes what it sees and sleeps; gives its log once it runs.
+    fn run_pod(&self, name: &str, resource: &str) -> String {
+        let pod = format!(
+            r#"
+apiVersion: v1
+kind: Pod
+metadata: {{name: {name}}}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: c
+    image: "registry.local/busybox:1"
+    imagePullPolicy: Never
+    command: [sh, -c, "env | grep PCIDEVICE; ls /dev/vfio; echo all; sleep 1000"]
+    resources: {{limits: {{{resource}: "1"}}}}
+"#
+        );
+        self.lab.apply(&pod).unwrap();
+        wait::until("the pod says what it sees", DEADLINE, || {
+            let log = self.lab.kubectl(&["logs", name]);
+            let log = log.map_err(|error| error.to_string())?;
+            match log.contains("all\n") {
+                true => Ok(log),
+                false => Err(log),
+            }
+        })
+        .unwrap_or_else(|error| {
+            panic!(
+                "{error}\n{:?}",
+                self.lab.kubectl(&["describe", "pod", name])
+            )
+        })
+    }
+
+    fn delete_pod(&self, name: &str) {
+        self.lab.kubectl(&["delete", "pod", name]).unwrap();
+    }
+}
+
+/// Needs root.
+#[test]
+fn an_interface_is_offered_held_and_released_when_its_pod_has_ended() {
+    let mut node = AgentNode::with_kubelet();
+    for eni in [FIRST, SECOND] {
+        node.plug(eni);
+    }
+    node.record_of_device(FIRST, &json!({"resourceName": RESOURCE}));
+    let ready = node.wait_phase(FIRST, "Ready");
+    assert_eq!(ready["dpdk"]["resourceName"], RESOURCE);
+    node.wait_allocatable(RESOURCE, "1");
+
+    let seen = node.run_pod("user", RESOURCE);
+    let id = FIRST.id();
+    assert!(
+        seen.contains(&format!("PCIDEVICE_INTEL_COM_KERNEL_1={id}\n")),
+        "{seen}"
+    );
+    let info = format!("/var/run/k8s.cni.cncf.io/devinfo/dp/intel.com-kernel_1-{id}-device.json");
+    let info = node.node.command("cat").arg(info).read().unwrap();
+    assert!(info.contains(&id), "{info}");
+
+    // Another one is offered as soon as it is there, also to a kubelet that has started anew.
+    node.lab.restart_kubelet("node1").unwrap();
+    node.wait_until("the kubelet says that it is here", |node| {
+        node.lab
+            .logs("agent")
+            .matches("Registered with the kubelet")
+            .count()
+            >= 2
+    });
+    node.record_of_device(SECOND, &json!({"resourceName": RESOURCE}));
+    node.wait_allocatable(RESOURCE, "2");
+    node.run_pod("other", RESOURCE);
+
+    // An agent that starts anew finds the kubelet.
+    node.stop_agent();
+    node.start_offering(&[]);
+    node.wait_allocatable(RESOURCE, "2");
+
+    // What a pod has is not taken away.
+    node.delete(FIRST);
+    let held = node.wait_status(FIRST, "the pod is named", |status| {
+        status["phase"] == "Releasing" && status["reason"] == "InUse"
+    });
+    assert!(
+        held["message"]
+            .as_str()
+            .unwrap()
+            .contains("pod default/user"),
+        "{held}"
+    );
+    node.wait_allocatable(RESOURCE, "1");
+    node.delete_pod("user");
+    node.wait_phase(FIRST, "Released");
+    node.delete_pod("other");
+}
