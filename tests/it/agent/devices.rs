@@ -135,3 +135,79 @@ fn an_interface_is_offered_held_and_released_when_its_pod_has_ended() {
     node.wait_phase(FIRST, "Released");
     node.delete_pod("other");
 }
+
+/// A sysfs in which DPDK's driver has one function, and the nodes of its group, on a node that has neither.
+const HARDWARE: &str = r"
+set -e
+device=/run/sysfs/devices/pci0000:00/0000:00:06.0
+mkdir -p $device /run/sysfs/bus/pci/devices /run/sysfs/bus/pci/drivers/vfio-pci /run/sysfs/kernel/iommu_groups/7
+ln -s ../../../bus/pci/drivers/vfio-pci $device/driver
+ln -s ../../../kernel/iommu_groups/7 $device/iommu_group
+ln -s ../../../devices/pci0000:00/0000:00:06.0 /run/sysfs/bus/pci/devices/0000:00:06.0
+ln -s /sys/class /run/sysfs/class
+echo vfio-pci > $device/driver_override
+echo 0 > $device/numa_node
+echo 0 > $device/enable
+mkdir -p /run/dev/upper /run/dev/work
+mount -t overlay dev -o lowerdir=/dev,upperdir=/run/dev/upper,workdir=/run/dev/work /dev
+mkdir -p /dev/vfio
+mknod /dev/vfio/vfio c 1 3
+mknod /dev/vfio/7 c 1 5
+mkdir -p /sys/fs/bpf/eniway/device
+ln -s '0000:00:06.0 ena eth10' /sys/fs/bpf/eniway/device/eni-0000000a
+";
+
+/// Needs root. That the kernel's driver has it again is shown where there is hardware: in virtual machines.
+#[test]
+fn a_device_of_dpdk_comes_into_a_pod_with_its_nodes_and_is_kept_there() {
+    let mut node = AgentNode::start_with(Config::cluster(1));
+    let made = node.node.command("sh").args(["-c", HARDWARE]).read();
+    made.unwrap();
+    let resource = "example.com/upf";
+    node.record_of_device(FIRST, &json!({"bind": true, "resourceName": resource}));
+    node.start_offering(&["--sysfs=/run/sysfs", "--sysfs-writable=/run/sysfs"]);
+    let status = node.wait_phase(FIRST, "Vfio");
+    assert_eq!(status["pciAddress"], "0000:00:06.0");
+    assert_eq!(status["driver"], "vfio-pci");
+    assert_eq!(status["dpdk"]["iommuGroup"], 7);
+    assert_eq!(status["dpdk"]["noIOMMU"], Value::Null);
+    assert!(
+        status["dpdk"]["missing"][0]
+            .as_str()
+            .unwrap()
+            .contains("hugepages"),
+        "{status}"
+    );
+
+    node.wait_allocatable(resource, "1");
+    let seen = node.run_pod("upf", resource);
+    assert!(
+        seen.contains("PCIDEVICE_EXAMPLE_COM_UPF=0000:00:06.0\n"),
+        "{seen}"
+    );
+    assert!(seen.contains("\n7\nvfio\n"), "{seen}");
+
+    node.delete(FIRST);
+    let held = node.wait_status(FIRST, "the pod is named", |status| {
+        status["reason"] == "InUse"
+    });
+    assert!(
+        held["message"]
+            .as_str()
+            .unwrap()
+            .contains("pod default/upf"),
+        "{held}"
+    );
+    let driver_override = "/run/sysfs/bus/pci/devices/0000:00:06.0/driver_override";
+    let read = || {
+        node.node
+            .command("cat")
+            .arg(driver_override)
+            .read()
+            .unwrap()
+    };
+    assert_eq!(read(), "vfio-pci\n");
+    node.delete_pod("upf");
+    // Then it goes back, as far as a file can tell, into which is written at its start.
+    node.wait_until("any driver may have it", |_| read().starts_with('\n'));
+}
