@@ -3,6 +3,7 @@
 //!
 //! The tests here hand cards over as a person would, and so prove the machine; those below let the agent do it.
 
+mod agent;
 mod testpmd;
 
 use std::time::Duration;
@@ -24,6 +25,29 @@ fn kernel(series: &str) -> Kernel {
     Kernel::find(series, &|line| println!("{line}")).unwrap()
 }
 
+/// A kernel that can be told to do without an IOMMU.
+fn kernel_with_noiommu(series: &str) -> Kernel {
+    let kernel = kernel(series).with_noiommu(&|line| println!("{line}"));
+    kernel.unwrap()
+}
+
+/// Bare metal has an IOMMU, a virtual instance has none.
+fn options(iommu: bool) -> Options {
+    Options {
+        iommu,
+        modules: &VFIO,
+        ..Options::default()
+    }
+}
+
+fn bytes_of(mac: &str) -> [u8; 6] {
+    let bytes = mac.split(':');
+    let bytes: Vec<u8> = bytes
+        .map(|byte| u8::from_str_radix(byte, 16).unwrap())
+        .collect();
+    bytes.try_into().unwrap()
+}
+
 /// Waits until the kernel has an interface with the card's MAC address; gives its place on the PCI bus.
 fn place_of(machine: &Machine, card: &Card) -> String {
     wait::until("the kernel has an interface for the card", SOON, || {
@@ -32,7 +56,9 @@ fn place_of(machine: &Machine, card: &Card) -> String {
             card.mac()
         );
         let found = machine.read(&find).map_err(|error| error.to_string())?;
-        Ok(found.rsplit('/').next().unwrap().to_owned())
+        // A virtio device is one below the card's.
+        let place = found.rsplit('/').find(|name| name.contains(':'));
+        place.map(ToOwned::to_owned).ok_or(found.clone())
     })
     .unwrap()
 }
@@ -59,12 +85,7 @@ fn hand_over(machine: &Machine, place: &str, wanted: &str) {
 
 #[test]
 fn a_card_that_is_plugged_in_is_handed_to_dpdk_and_back() {
-    let options = Options {
-        iommu: true,
-        modules: &VFIO,
-        ..Options::default()
-    };
-    let machine = Machine::start(&kernel("6.12"), &options, DEADLINE).unwrap();
+    let machine = Machine::start(&kernel("6.12"), &options(true), DEADLINE).unwrap();
     let card = machine.plug(Model::E1000e, MAC).unwrap();
     let place = place_of(&machine, &card);
     assert_eq!(driver(&machine, &place), "e1000e");
@@ -89,12 +110,8 @@ fn a_card_that_is_plugged_in_is_handed_to_dpdk_and_back() {
 
 #[test]
 fn without_an_iommu_vfio_takes_a_card_when_it_is_allowed_to_and_keeps_it_while_it_is_used() {
-    let kernel = kernel("6.1").with_noiommu(&|line| println!("{line}"));
-    let options = Options {
-        modules: &VFIO,
-        ..Options::default()
-    };
-    let machine = Machine::start(&kernel.unwrap(), &options, DEADLINE).unwrap();
+    let kernel = kernel_with_noiommu("6.1");
+    let machine = Machine::start(&kernel, &options(false), DEADLINE).unwrap();
     let card = machine.plug(Model::E1000e, MAC).unwrap();
     let place = place_of(&machine, &card);
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use lab::vm::{Card, Job, Machine};
 use lab::wait;
 
-use super::SOON;
+use super::{SOON, bytes_of};
 
 /// How long a frame may take through an emulated machine before it counts as lost.
 const THROUGH: Duration = Duration::from_secs(20);
@@ -71,21 +71,14 @@ impl<'a> Testpmd<'a> {
     }
 }
 
-fn address(card: &Card) -> Vec<u8> {
-    let bytes = card.mac().split(':');
-    bytes
-        .map(|byte| u8::from_str_radix(byte, 16).unwrap())
-        .collect()
-}
-
 /// A frame of the experimental EtherType 0x88b5, with its number.
 fn frame(card: &Card, number: u8) -> Vec<u8> {
-    let mut frame = [&*address(card), &SENDER, &[0x88, 0xb5]].concat();
+    let mut frame = [&bytes_of(card.mac())[..], &SENDER, &[0x88, 0xb5]].concat();
     frame.resize(60, number);
     frame
 }
 
 fn is_back(card: &Card, number: u8, back: &[u8]) -> bool {
     let sent = frame(card, number);
-    back[..6] == SENDER && back[6..12] == address(card) && back[12..] == sent[12..]
+    back[..6] == SENDER && back[6..12] == bytes_of(card.mac()) && back[12..] == sent[12..]
 }

@@ -5,26 +5,31 @@
 //! long. The machine's root is this machine's own, read-only, below an overlay in memory that goes
 //! with it: what runs here runs there, by the same path.
 //!
-//! Needs the Debian packages `qemu-system-x86 busybox-static cpio kmod xz-utils`, and `apt-get` once
-//! for each kernel.
+//! Needs the Debian packages `qemu-system-x86` (7.2 or newer for a [`Machine`]), `busybox-static cpio kmod
+//! xz-utils`, and `apt-get` once for each kernel; [`Kernel::with_noiommu`] needs `gcc make`, too.
 
 mod card;
 mod control;
 mod debian;
 mod error;
 mod initramfs;
+mod instance;
 mod kernel;
 mod lines;
 mod machine;
 mod noiommu;
+mod options;
+mod ports;
 mod qemu;
 mod qmp;
 
 pub use card::{Card, Model};
 pub use control::Job;
 pub use error::Error;
+pub use instance::Instance;
 pub use kernel::Kernel;
-pub use machine::{HOST, Machine, Options};
+pub use machine::Machine;
+pub use options::{HOST, Options};
 
 use std::time::Duration;
 

@@ -99,6 +99,6 @@ pub enum Error {
     #[error("simulate EC2 for a machine")]
     Cloud {
         /// Why not.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: Box<crate::Error>,
     },
 }
