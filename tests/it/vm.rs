@@ -83,6 +83,28 @@ fn hand_over(machine: &Machine, place: &str, wanted: &str) {
     machine.read(&hand_over).unwrap();
 }
 
+/// Waits until vfio has asked a program to let its device go.
+fn wait_relayed(machine: &Machine) {
+    wait::until("vfio passes the request on", SOON, || {
+        let said = machine.read("dmesg").map_err(|error| error.to_string())?;
+        match said.contains("Relaying device request to user") {
+            true => Ok(()),
+            false => Err(said),
+        }
+    })
+    .unwrap();
+}
+
+fn wait_pulled(machine: &Machine, card: &Card) {
+    wait::until("the card is gone", SOON, || {
+        match machine.is_plugged(card).unwrap() {
+            true => Err(machine.console()),
+            false => Ok(()),
+        }
+    })
+    .unwrap();
+}
+
 #[test]
 fn a_card_that_is_plugged_in_is_handed_to_dpdk_and_back() {
     let machine = Machine::start(&kernel("6.12"), &options(true), DEADLINE).unwrap();
@@ -126,22 +148,8 @@ fn without_an_iommu_vfio_takes_a_card_when_it_is_allowed_to_and_keeps_it_while_i
     let testpmd = Testpmd::start(&machine, &place);
     testpmd.forwards(&card);
     machine.unplug(&card).unwrap();
-    // The kernel asks the program to let go, and waits.
-    wait::until("vfio passes the request on", SOON, || {
-        let said = machine.read("dmesg").map_err(|error| error.to_string())?;
-        match said.contains("Relaying device request to user") {
-            true => Ok(()),
-            false => Err(said),
-        }
-    })
-    .unwrap();
+    wait_relayed(&machine);
     assert!(machine.is_plugged(&card).unwrap());
     testpmd.stop();
-    wait::until("the card is gone", SOON, || {
-        match machine.is_plugged(&card).unwrap() {
-            true => Err(machine.console()),
-            false => Ok(()),
-        }
-    })
-    .unwrap();
+    wait_pulled(&machine, &card);
 }

@@ -1,5 +1,6 @@
 //! The agent without Kubernetes on an instance that is a machine: EC2 plugs and pulls its cards.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use lab::vm::{Card, Instance, Job, Kernel, Machine, Model};
 use lab::wait;
 use serde_json::Value;
 
-use super::{DEADLINE, SOON, bytes_of, kernel, options, place_of};
+use super::{DEADLINE, SOON, bytes_of, kernel, options, place_of, wait_pulled};
 
 /// Where the VPC's router is in the lab's subnet multus-a, and somebody else's address there.
 const ROUTER: [u8; 4] = [10, 200, 101, 1];
@@ -21,7 +22,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// An instance and the agent on it.
 pub(super) struct Node {
     instance: Instance,
-    agent: Option<Job>,
+    agent: Cell<Option<Job>>,
 }
 
 impl Node {
@@ -29,7 +30,7 @@ impl Node {
         let instance = Instance::start(kernel, &options(iommu), model, DEADLINE).unwrap();
         Self {
             instance,
-            agent: None,
+            agent: Cell::default(),
         }
     }
 
@@ -37,8 +38,8 @@ impl Node {
         self.instance.machine()
     }
 
-    /// Starts the agent, or starts it anew, with a file of wishes.
-    pub(super) fn run_agent(&mut self, file: &str) {
+    /// Starts the agent, or starts it anew, with arguments and a file of wishes.
+    pub(super) fn run_agent(&self, arguments: &str, file: &str) {
         if let Some(agent) = self.agent.take() {
             self.machine().read("pkill -KILL -x eniway-agent").unwrap();
             self.machine().wait(agent).unwrap();
@@ -47,16 +48,17 @@ impl Node {
         let metadata = self.instance.metadata_url();
         let command = format!(
             "cat > /run/agent.toml << 'end of file'\n{file}\nend of file\n\
-             exec {} --imds {metadata} --config /run/agent.toml",
+             exec {} {arguments} --imds {metadata} --config /run/agent.toml",
             agent.display()
         );
-        self.agent = Some(self.machine().begin(&command).unwrap());
+        self.agent
+            .set(Some(self.machine().begin(&command).unwrap()));
     }
 
     /// A power failure, after which no agent runs.
-    pub(super) fn reboot(&mut self) {
+    pub(super) fn reboot(&self) {
         self.machine().reboot().unwrap();
-        self.agent = None;
+        self.agent.set(None);
     }
 
     /// Attaches an ENI, and waits for its card.
@@ -64,6 +66,10 @@ impl Node {
         let eni = self.instance.attach("multus-a", index).unwrap();
         let card = wait::until("EC2 plugs the card", SOON, || self.instance.card(&eni));
         (eni, card.unwrap())
+    }
+
+    pub(super) fn detach(&self, eni: &Interface) {
+        self.instance.detach(eni).unwrap();
     }
 
     /// What the agent tells of an ENI; `None`: nothing.
@@ -96,8 +102,19 @@ impl Node {
         })
     }
 
+    /// Waits until the agent tells nothing of an ENI any more.
+    pub(super) fn wait_gone(&self, eni: &Interface) {
+        wait::until("the agent is done with the ENI", SOON, || {
+            match self.state(eni) {
+                Some(state) => Err(format!("{state}\n{}", self.log())),
+                None => Ok(()),
+            }
+        })
+        .unwrap();
+    }
+
     fn log(&self) -> String {
-        let log = self.agent.map(|agent| self.machine().output(agent));
+        let log = self.agent.get().map(|agent| self.machine().output(agent));
         log.unwrap_or_default()
     }
 }
@@ -120,8 +137,9 @@ fn is_answer(frame: &[u8], address: [u8; 4]) -> bool {
 
 #[test]
 fn an_eni_that_ec2_plugs_in_is_set_up_and_guarded_in_its_driver_until_ec2_pulls_it() {
-    let mut node = Node::start(&kernel("6.12"), false, Model::Virtio);
+    let node = Node::start(&kernel("6.12"), false, Model::Virtio);
     node.run_agent(
+        "",
         r#"
 [[interface]]
 name = "fast"
@@ -172,31 +190,17 @@ enforcement = "Enforce"
     })
     .unwrap();
 
-    node.instance.detach(&eni).unwrap();
-    wait::until("the card is gone", SOON, || {
-        match machine.is_plugged(&card).unwrap() {
-            true => Err(node.log()),
-            false => Ok(()),
-        }
-    })
-    .unwrap();
-    wait::until(
-        "and so is what the agent tells of it",
-        SOON,
-        || match node.state(&eni) {
-            Some(state) => Err(state.to_string()),
-            None => Ok(()),
-        },
-    )
-    .unwrap();
+    node.detach(&eni);
+    wait_pulled(machine, &card);
+    node.wait_gone(&eni);
 }
 
 #[test]
 fn an_instance_that_loses_its_power_gets_its_interfaces_back_as_they_were() {
-    let mut node = Node::start(&kernel("6.12"), true, Model::E1000e);
+    let node = Node::start(&kernel("6.12"), true, Model::E1000e);
     let file = "[[interface]]\naddressing = \"Host\"\n[interface.dataPath]\nxdp = \"Auto\"";
     let (eni, card) = node.attach(1);
-    node.run_agent(file);
+    node.run_agent("", file);
     let before = node.wait_ready(&eni);
     assert_eq!(before["node"]["driver"], "e1000e");
     // Its driver knows no XDP.
@@ -208,12 +212,12 @@ fn an_instance_that_loses_its_power_gets_its_interfaces_back_as_they_were() {
     let addresses = machine.read("ip address show").unwrap();
     let own = eni.addresses[0].to_string();
     assert!(!addresses.contains(&own), "{addresses}");
-    node.run_agent(file);
+    node.run_agent("", file);
     let after = node.wait_ready(&eni);
     for what in ["driver", "xdp", "mtu"] {
         assert_eq!(after["node"][what], before["node"][what], "{what}");
     }
     assert_eq!(after["node"]["pciAddress"], place);
-    let addresses = node.machine().read("ip address show").unwrap();
+    let addresses = machine.read("ip address show").unwrap();
     assert!(addresses.contains(&own), "{addresses}");
 }
