@@ -23,3 +23,4 @@ mod lab;
 mod look;
 mod planner;
 mod steering;
+mod vm;

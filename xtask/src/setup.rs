@@ -29,6 +29,8 @@ pub(crate) enum Need {
     Peers,
     /// An emulated machine, and what makes its first file system.
     Vm,
+    /// DPDK's test program, and what builds a module of a kernel for it.
+    Dpdk,
 }
 
 /// What is wrong, and the cure, in one line.

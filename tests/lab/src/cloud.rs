@@ -5,7 +5,7 @@ mod world;
 pub use world::SECURITY_GROUPS;
 pub(crate) use world::{network_of, port};
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::thread;
 use std::time::Duration;
 
@@ -38,20 +38,34 @@ const DRAIN: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Cloud {
     server: Server,
-    forward: Forward,
+    /// From the host into the namespace where the server is, if it is in one.
+    forward: Option<Forward>,
     runtime: Option<Runtime>,
 }
 
 impl Cloud {
     /// Serves a world with an instance for each node.
     pub(crate) fn start(config: &Config, outer: &Namespace) -> Result<Self, Error> {
+        let listener = outer.tcp_bind((GATEWAY, PORT)).map_err(failed)?;
+        let inside = SocketAddr::new(GATEWAY.parse().expect("GATEWAY is an address"), PORT);
+        let mut cloud = Self::serve(config, listener)?;
+        cloud.forward = Some(Forward::new(outer, inside)?);
+        Ok(cloud)
+    }
+
+    /// Serves such a world on the host itself, where any number of them may be.
+    pub(crate) fn start_on_host(config: &Config) -> Result<Self, Error> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
+        Self::serve(config, listener)
+    }
+
+    fn serve(config: &Config, listener: TcpListener) -> Result<Self, Error> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()
             .map_err(failed)?;
         let world = world(config)?;
-        let listener = outer.tcp_bind((GATEWAY, PORT)).map_err(failed)?;
         let server = thread::scope(|scope| {
             // A test may itself run on a runtime, whose threads may not wait for another one.
             let start = scope.spawn(|| {
@@ -61,11 +75,9 @@ impl Cloud {
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         });
-        let server = server.map_err(failed)?;
-        let inside = SocketAddr::new(GATEWAY.parse().expect("GATEWAY is an address"), PORT);
         Ok(Self {
-            server,
-            forward: Forward::new(outer, inside)?,
+            server: server.map_err(failed)?,
+            forward: None,
             runtime: Some(runtime),
         })
     }
@@ -76,7 +88,10 @@ impl Cloud {
 
     /// EC2's endpoint for programs on the host.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.forward.address())
+        match &self.forward {
+            Some(forward) => format!("http://{}", forward.address()),
+            None => self.server.url(),
+        }
     }
 
     /// EC2's endpoint for programs on nodes and in pods.
@@ -105,6 +120,15 @@ impl Cloud {
             .args(["address", "add", &format!("{METADATA}/32"), "dev", "lo"])
             .read()?;
         let listener = inside.tcp_bind((METADATA, 80)).map_err(failed)?;
+        self.answer_metadata(instance, listener)
+    }
+
+    /// Answers for the metadata of `instance` at a listener.
+    pub(crate) fn answer_metadata(
+        &self,
+        instance: &str,
+        listener: TcpListener,
+    ) -> Result<ec2_sim::imds::Imds, Error> {
         let instance = InstanceId::parse(instance).map_err(failed)?;
         let _on_runtime = self.runtime().enter();
         ec2_sim::imds::serve(&self.server, instance, listener).map_err(failed)

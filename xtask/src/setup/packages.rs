@@ -66,6 +66,8 @@ const PACKAGES: &[Package] = &[
     package("cpio", Program("cpio"), Need::Vm),
     package("kmod", Program("depmod"), Need::Vm),
     package("xz-utils", Program("xz"), Need::Vm),
+    package("dpdk-dev", Program("dpdk-testpmd"), Need::Dpdk),
+    package("make", Program("make"), Need::Dpdk),
 ];
 
 impl Package {

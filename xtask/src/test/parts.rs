@@ -105,6 +105,12 @@ pub(crate) const PARTS: &[Part] = &[
         kernels,
     ),
     beside(
+        "vm",
+        "cards that are plugged, handed to DPDK and pulled, in emulated machines",
+        &[Need::Kernel, Need::Vm, Need::Dpdk],
+        vm,
+    ),
+    beside(
         "simulation",
         "the controller through 10,000 bad days on a paused clock",
         NOTHING,
@@ -212,12 +218,19 @@ fn integration(workspace: &Workspace) -> Result<Count> {
             "--test-threads=1",
             "--skip",
             "kernels::",
+            "--skip",
+            "vm::",
         ],
     ))
 }
 
 fn kernels(workspace: &Workspace) -> Result<Count> {
     let only = ["--test", "it", "--", "kernels::", "--test-threads=1"];
+    tests(&mut others(workspace, &only))
+}
+
+fn vm(workspace: &Workspace) -> Result<Count> {
+    let only = ["--test", "it", "--", "vm::", "--test-threads=1"];
     tests(&mut others(workspace, &only))
 }
 

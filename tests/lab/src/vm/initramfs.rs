@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::kernel::{Kernel, file, output};
-use super::{BEGINS, ENDED, Error};
+use super::Error;
+use super::Kernel;
+use super::debian::{file, output};
+use crate::cache;
 
 /// What the machine needs to see the host's files, and what a node has.
 const MODULES: [&str; 9] = [
@@ -26,26 +28,35 @@ const INIT: &str = include_str!("init.sh");
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
-/// A written file system; it goes with this value.
+/// A written file system, in a folder of its own; both go with this value.
+#[derive(Debug)]
 pub(super) struct Image(PathBuf);
 
 impl Image {
     pub(super) fn path(&self) -> PathBuf {
         self.0.join("initramfs")
     }
+
+    /// A place for what else belongs to the machine.
+    pub(super) fn folder(&self) -> &Path {
+        &self.0
+    }
 }
 
 impl Drop for Image {
     fn drop(&mut self) {
-        // What stays is in the cache, and is written over.
+        // What stays is in the cache, and goes before another takes its place.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-/// Writes the file system of a machine that runs `command`.
-pub(super) fn write(folder: &Path, kernel: &Kernel, command: &str) -> Result<Image, Error> {
+/// Writes the file system of a machine that loads `modules` beside its own and runs the shell's `script`.
+pub(super) fn write(kernel: &Kernel, modules: &[&str], script: &str) -> Result<Image, Error> {
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
-    let image = Image(folder.join(format!("{}-{number}", std::process::id())));
+    let name = format!("{}-{number}", std::process::id());
+    let image = Image(cache::folder().join("vm/run").join(name));
+    // What a process of the same number left when it was killed.
+    let _ = fs::remove_dir_all(image.folder());
     let root = image.0.join("root");
     for name in [
         "bin", "modules", "host", "over", "new", "proc", "sys", "dev",
@@ -55,10 +66,9 @@ pub(super) fn write(folder: &Path, kernel: &Kernel, command: &str) -> Result<Ima
     }
     copy(&busybox(), &root.join("bin/busybox"))?;
     add(&root.join("init"), INIT)?;
-    let run = format!("echo '{BEGINS}'\n(\n{command}\n)\necho '{ENDED}'$?\n");
-    add(&root.join("run"), &run)?;
+    add(&root.join("run"), script)?;
     let mut files = Vec::new();
-    for module in MODULES {
+    for module in MODULES.iter().chain(modules) {
         let more = kernel.module(module)?;
         files.extend(more);
     }

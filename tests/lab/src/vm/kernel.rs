@@ -3,9 +3,10 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use super::Error;
+use super::debian::{file, output, unpack};
+use super::{Error, noiommu};
 use crate::cache;
 
 /// A kernel with its modules.
@@ -15,6 +16,8 @@ pub struct Kernel {
     pub release: String,
     /// Its package, unpacked.
     folder: PathBuf,
+    /// What is loaded instead of its own module.
+    vfio: Option<PathBuf>,
 }
 
 impl Kernel {
@@ -28,15 +31,35 @@ impl Kernel {
         let release = newest(series)?;
         let cache = cache::folder().join("vm");
         let folder = cache.join(&release);
-        fs::create_dir_all(&cache).map_err(file(&cache))?;
-        let lock = cache.join("lock");
-        let lock = File::create(&lock).map_err(file(&lock))?;
-        lock.lock().map_err(file(&cache))?;
+        let _turn = turn(&cache)?;
         if !folder.is_dir() {
             progress(&format!("fetching Debian's kernel {release}"));
             fetch(&cache, &release, &folder)?;
         }
-        Ok(Self { release, folder })
+        Ok(Self {
+            release,
+            folder,
+            vfio: None,
+        })
+    }
+
+    /// This kernel with `CONFIG_VFIO_NOIOMMU`, as Bottlerocket's has it and Debian's has not: vfio can be told to
+    /// let devices go where nothing keeps them off the memory of others.
+    ///
+    /// The first time its module is built, from some 150 MB of sources.
+    ///
+    /// # Errors
+    /// What fails while it is built.
+    pub fn with_noiommu(self, progress: &dyn Fn(&str)) -> Result<Self, Error> {
+        let cache = cache::folder().join("vm");
+        let module = cache.join(format!("{}.noiommu/vfio.ko", self.release));
+        let _turn = turn(&cache)?;
+        if !module.is_file() {
+            progress(&format!("building vfio of {} anew", self.release));
+            noiommu::build(&cache, &self.release, &module)?;
+        }
+        let vfio = Some(module);
+        Ok(Self { vfio, ..self })
     }
 
     pub(super) fn image(&self) -> PathBuf {
@@ -50,18 +73,33 @@ impl Kernel {
         let list = modules.join("modules.dep");
         let list = fs::read_to_string(&list).map_err(file(&list))?;
         let paths = dependencies(&list, name).into_iter();
-        Ok(paths.map(|path| modules.join(path)).collect())
+        Ok(paths
+            .map(|path| match &self.vfio {
+                Some(vfio) if is_module(&path, "vfio") => vfio.clone(),
+                _ => modules.join(path),
+            })
+            .collect())
     }
+}
+
+/// One process at a time fetches and builds; the turn ends with the value.
+fn turn(cache: &Path) -> Result<File, Error> {
+    fs::create_dir_all(cache).map_err(file(cache))?;
+    let lock = cache.join("lock");
+    let turn = File::create(&lock).map_err(file(&lock))?;
+    turn.lock().map_err(file(&lock))?;
+    Ok(turn)
+}
+
+fn is_module(path: &str, name: &str) -> bool {
+    let file = Path::new(path).file_name().and_then(OsStr::to_str);
+    file.is_some_and(|file| file.split('.').next() == Some(name))
 }
 
 /// What the lines `path: path …` say of a module: the deepest need first, the module last.
 fn dependencies(list: &str, name: &str) -> Vec<String> {
-    let is_it = |path: &str| {
-        let file = Path::new(path).file_name().and_then(OsStr::to_str);
-        file.is_some_and(|file| file.split('.').next() == Some(name))
-    };
     let mut lines = list.lines().filter_map(|line| line.split_once(':'));
-    let Some((path, needs)) = lines.find(|(path, _)| is_it(path)) else {
+    let Some((path, needs)) = lines.find(|(path, _)| is_module(path, name)) else {
         return Vec::new();
     };
     let needs = needs.split_whitespace().rev();
@@ -99,60 +137,11 @@ fn fetch(cache: &Path, release: &str, folder: &Path) -> Result<(), Error> {
     // What an earlier try left.
     let _ = fs::remove_dir_all(&partial);
     fs::create_dir_all(&partial).map_err(file(&partial))?;
-    let package = format!("linux-image-{release}");
-    let mut download = Command::new("apt-get");
-    download.args(["-qq", "-o", "APT::Sandbox::User=root", "download", &package]);
-    download.current_dir(&partial);
-    output(
-        &format!("download {package}"),
-        &mut download,
-        "apt-get",
-        "apt",
-    )?;
-    let archive = fs::read_dir(&partial).map_err(file(&partial))?;
-    let archive = archive.flatten().map(|entry| entry.path()).next();
-    let archive = archive.unwrap_or_default();
-    let mut unpack = Command::new("dpkg-deb");
-    unpack.arg("--extract").arg(&archive).arg(&partial);
-    output(
-        &format!("unpack {package}"),
-        &mut unpack,
-        "dpkg-deb",
-        "dpkg",
-    )?;
-    fs::remove_file(&archive).map_err(file(&archive))?;
+    unpack(&[format!("linux-image-{release}")], &partial)?;
     let mut depmod = Command::new("depmod");
     depmod.arg("--basedir").arg(&partial).arg(release);
     output("list the modules", &mut depmod, "depmod", "kmod")?;
     fs::rename(&partial, folder).map_err(file(folder))
-}
-
-pub(super) fn file(path: &Path) -> impl FnOnce(std::io::Error) -> Error + use<> {
-    let path = path.to_owned();
-    move |source| Error::File { path, source }
-}
-
-/// Runs a program of the preparation and gives what it wrote.
-pub(super) fn output(
-    what: &str,
-    command: &mut Command,
-    program: &'static str,
-    package: &'static str,
-) -> Result<String, Error> {
-    let done = command.stdin(Stdio::null()).output();
-    let done = done.map_err(|source| Error::Start {
-        program,
-        package,
-        source,
-    })?;
-    if done.status.success() {
-        return Ok(String::from_utf8_lossy(&done.stdout).into_owned());
-    }
-    Err(Error::Failed {
-        what: what.to_owned(),
-        status: done.status.to_string(),
-        output: String::from_utf8_lossy(&done.stderr).into_owned(),
-    })
 }
 
 #[cfg(test)]
