@@ -4,6 +4,7 @@
 //! The tests here hand cards over as a person would, and so prove the machine; those below let the agent do it.
 
 mod agent;
+mod dpdk;
 mod testpmd;
 
 use std::time::Duration;
