@@ -79,16 +79,26 @@ impl Rig {
     pub(crate) fn ready(&self, name: &str, interfaces: usize) -> Value {
         let whole = json!([1, interfaces, interfaces, interfaces]);
         let what = format!("{name} is Ready with {interfaces} interfaces");
-        let seen = wait::until(&what, DEADLINE, || {
-            let object = self.get(name);
-            let (status, generation) = (&object["status"], &object["metadata"]["generation"]);
+        self.wait_for(name, &what, |status| {
             let counts = ["nodes", "desired", "attached", "ready"].map(|count| &status[count]);
             let listed = status["attachments"].as_array().map_or(0, Vec::len);
-            let is_ready = json!(counts) == whole
+            json!(counts) == whole
                 && listed == interfaces
-                && status["observedGeneration"] == *generation
-                && condition(status, "Ready")["status"] == "True";
-            match is_ready {
+                && condition(status, "Ready")["status"] == "True"
+        })
+    }
+
+    /// Waits until the NodeENI's status is such that `accept` takes it, and of its last generation.
+    pub(super) fn wait_for(
+        &self,
+        name: &str,
+        what: &str,
+        accept: impl Fn(&Value) -> bool,
+    ) -> Value {
+        let seen = wait::until(what, DEADLINE, || {
+            let object = self.get(name);
+            let (status, generation) = (&object["status"], &object["metadata"]["generation"]);
+            match status["observedGeneration"] == *generation && accept(status) {
                 true => Ok(status.clone()),
                 false => Err(status.to_string()),
             }

@@ -16,6 +16,9 @@ use super::{DEADLINE, SOON, bytes_of, kernel, options, place_of, wait_pulled};
 const ROUTER: [u8; 4] = [10, 200, 101, 1];
 const STRANGER: [u8; 4] = [10, 200, 101, 250];
 const ROUTER_MAC: [u8; 6] = [6, 0, 0, 0, 0, 1];
+/// With what the unit of systemd leaves it: CAP_BPF, CAP_NET_ADMIN, CAP_SYS_PTRACE.
+const CONFINED: &str =
+    "setpriv --bounding-set=-all,+cap_39,+net_admin,+sys_ptrace --no-new-privs --";
 /// Between two frames that ask the same.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -48,7 +51,7 @@ impl Node {
         let metadata = self.instance.metadata_url();
         let command = format!(
             "cat > /run/agent.toml << 'end of file'\n{file}\nend of file\n\
-             exec {} {arguments} --imds {metadata} --config /run/agent.toml",
+             exec {CONFINED} {} {arguments} --imds {metadata} --config /run/agent.toml",
             agent.display()
         );
         self.agent

@@ -12,7 +12,7 @@ const BOUND: &str = "[[interface]]\n[interface.dpdk]\nbind = true\n";
 /// In the file of a user who accepts what it means.
 const UNSAFE: &str = "allowUnsafeNoIOMMU = true\n";
 /// Its card is Intel's, not EC2's.
-const LABORATORY: &str = "--accept-virtual";
+const LABORATORY: &str = "--accept-virtual --sysfs-writable /sys";
 
 fn is_bound(state: &Value) -> bool {
     state["node"]["phase"] == "Vfio"
@@ -48,6 +48,22 @@ fn a_device_goes_to_dpdk_and_comes_back_when_the_program_lets_go() {
     assert_eq!(place_of(node.machine(), &card), place);
     assert_eq!(driver(node.machine(), place), "e1000e");
     node.wait_gone(&eni);
+
+    // Each is killed by the next, wherever it is between two steps.
+    for _ in 0..4 {
+        node.run_agent(LABORATORY, BOUND);
+        node.run_agent(LABORATORY, NOTHING);
+    }
+    node.run_agent(LABORATORY, BOUND);
+    node.wait_for("DPDK has it after all", &eni, is_bound);
+    for _ in 0..4 {
+        node.run_agent(LABORATORY, NOTHING);
+        node.run_agent(LABORATORY, BOUND);
+    }
+    node.run_agent(LABORATORY, NOTHING);
+    assert_eq!(place_of(node.machine(), &card), place);
+    node.wait_gone(&eni);
+    assert_eq!(driver(node.machine(), place), "e1000e");
 }
 
 #[test]
