@@ -13,7 +13,7 @@ use tracing::debug;
 
 use crate::{
     bpf::{self, AttachReport, Attached, Bpf, Count, Setting},
-    netlink::{self, Device, Netlink, Stack},
+    netlink::{self, Device, Nat, Netlink, Stack},
     observe::Interface,
     plan::{Action, network::Change},
     status::{Failure, Reason},
@@ -32,10 +32,11 @@ pub enum Error {
     Thread(#[source] tokio::task::JoinError),
 }
 
-/// The kernel's three doors.
+/// The kernel's doors.
 #[derive(Clone)]
 pub struct Kernel {
     netlink: Netlink,
+    nat: Nat,
     sysctls: Sysctls,
     programs: Programs,
 }
@@ -53,6 +54,7 @@ impl Kernel {
     pub fn new(netlink: Netlink, sysctls: Sysctls, programs: Programs) -> Self {
         Self {
             netlink,
+            nat: Nat::default(),
             sysctls,
             programs,
         }
@@ -62,9 +64,11 @@ impl Kernel {
         Ok(self.netlink.links().await?)
     }
 
-    /// Everybody's addresses, our routes and rules.
+    /// Everybody's addresses, our routes and rules, and the sources that are kept.
     pub async fn stack(&self) -> Result<Stack, Error> {
-        Ok(self.netlink.stack().await?)
+        let stack = self.netlink.stack().await?;
+        let sources = self.nat.sources().await?;
+        Ok(Stack { sources, ..stack })
     }
 
     /// A setting of an interface, or of `all`.
@@ -217,6 +221,8 @@ impl Kernel {
             Change::RemoveRoute(route) => netlink.remove_route(route).await?,
             Change::AddRule(rule) => netlink.add_rule(rule).await?,
             Change::RemoveRule(rule) => netlink.remove_rule(rule).await?,
+            Change::KeepSource(source) => self.nat.keep(source).await?,
+            Change::FreeSource(source) => self.nat.free(source).await?,
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ mod action;
 pub mod network;
 pub mod pods;
 pub mod preflight;
+pub mod sources;
 pub mod steering;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -105,7 +106,7 @@ fn of_interface(wish: &Wish, observed: &Observed<'_>) -> Vec<Action> {
         Wish::Provide(desired) => match observed.presence {
             Presence::Present(interface) => provide(desired, interface, observed),
             Presence::Absent if is_in_pod(observed) => {
-                let rules = network::suspend(&desired.network, observed.network);
+                let rules = network::suspend(&desired.eni, &desired.network, observed.network);
                 let rules = rules.into_iter().map(Action::Network);
                 rules.chain(in_pod(desired, observed)).collect()
             }

@@ -36,7 +36,7 @@ use crate::{
     plan::{
         Action, Found, Observed,
         network::{self, Shown},
-        orphans, plan,
+        orphans, plan, sources,
         steering::{Target, Targets},
     },
     pods::{Offer, Offers},
@@ -406,7 +406,10 @@ impl Agent {
         let mut orphans = orphans(&attached, &found, &recorded);
         if let (Some(tables), Ok(stack)) = (store.tables(), self.kernel.stack().await) {
             let strays = network::orphans(&stack, &tables);
-            orphans.extend(strays.into_iter().map(Action::Network));
+            let strays = strays
+                .into_iter()
+                .chain(sources::orphans(&stack.sources, &recorded));
+            orphans.extend(strays.map(Action::Network));
         }
         if let Some(failure) = self.apply_all(&orphans, &mut memory).await {
             debug!(message = failure.message, "Orphan kept");

@@ -8,6 +8,7 @@ mod sockets;
 mod standalone;
 mod steering;
 mod storm;
+mod translation;
 mod trouble;
 
 use std::time::Duration;

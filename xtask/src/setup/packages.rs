@@ -48,6 +48,7 @@ const PACKAGES: &[Package] = &[
         Need::Lab,
     ),
     package("iptables", Program("iptables"), Need::Lab),
+    package("nftables", Program("nft"), Need::Lab),
     package("procps", Program("sysctl"), Need::Lab),
     package("busybox-static", Program("busybox"), Need::Lab),
     package("iputils-ping", Program("ping"), Need::Lab),

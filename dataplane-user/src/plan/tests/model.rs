@@ -279,6 +279,11 @@ impl Kernel {
                 stack.rules.push(*rule);
             }
             Change::RemoveRule(rule) => take(&mut stack.rules, rule),
+            Change::KeepSource(source) => {
+                assert!(stack.sources.translated && !stack.sources.kept.contains(source));
+                stack.sources.kept.push(source.clone());
+            }
+            Change::FreeSource(source) => take(&mut stack.sources.kept, source),
         }
     }
 
