@@ -1,7 +1,7 @@
 //! Carries out one action: the only place that changes the kernel.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     error,
     os::fd::OwnedFd,
     path::PathBuf,
@@ -14,6 +14,7 @@ use tracing::debug;
 use crate::{
     bpf::{self, AttachReport, Attached, Bpf, Count, Setting},
     netlink::{self, Device, Nat, Netlink, Stack},
+    networkd::{self, Networkd},
     observe::Interface,
     plan::{Action, network::Change},
     status::{Failure, Reason},
@@ -28,16 +29,19 @@ pub enum Error {
     Bpf(#[from] bpf::Error),
     #[error(transparent)]
     Sysctl(#[from] sysctl::Error),
+    #[error(transparent)]
+    Networkd(#[from] networkd::Error),
     #[error("the thread that handles BPF programs died")]
     Thread(#[source] tokio::task::JoinError),
 }
 
-/// The kernel's doors.
+/// The kernel's doors, and that of who else configures interfaces.
 #[derive(Clone)]
 pub struct Kernel {
     netlink: Netlink,
     nat: Nat,
     sysctls: Sysctls,
+    networkd: Networkd,
     programs: Programs,
 }
 
@@ -51,11 +55,12 @@ pub struct Programs {
 
 impl Kernel {
     #[must_use]
-    pub fn new(netlink: Netlink, sysctls: Sysctls, programs: Programs) -> Self {
+    pub fn new(netlink: Netlink, sysctls: Sysctls, networkd: Networkd, programs: Programs) -> Self {
         Self {
             netlink,
             nat: Nat::default(),
             sysctls,
+            networkd,
             programs,
         }
     }
@@ -75,6 +80,12 @@ impl Kernel {
     #[must_use]
     pub fn sysctl(&self, sysctl: Sysctl, interface: &str) -> Option<u32> {
         self.sysctls.get(sysctl, interface)
+    }
+
+    /// The ENIs that systemd-networkd leaves alone; `None`: it is not here.
+    #[must_use]
+    pub fn unmanaged(&self) -> Option<BTreeSet<String>> {
+        self.networkd.unmanaged()
     }
 
     /// Makes ready for the next ENI.
@@ -223,6 +234,8 @@ impl Kernel {
             Change::RemoveRule(rule) => netlink.remove_rule(rule).await?,
             Change::KeepSource(source) => self.nat.keep(source).await?,
             Change::FreeSource(source) => self.nat.free(source).await?,
+            Change::Unmanage { eni, mac } => self.networkd.unmanage(&eni, mac).await?,
+            Change::Manage { eni } => self.networkd.manage(&eni).await?,
         }
         Ok(())
     }
@@ -318,7 +331,9 @@ pub fn failure(action: &Action, error: &Error) -> Failure {
 pub fn unseen(error: &Error) -> Failure {
     let reason = match error {
         Error::Bpf(error) => reason(error),
-        Error::Netlink(_) | Error::Sysctl(_) | Error::Thread(_) => Reason::GuardFailed,
+        Error::Netlink(_) | Error::Sysctl(_) | Error::Networkd(_) | Error::Thread(_) => {
+            Reason::GuardFailed
+        }
     };
     let message = brief(&format!("look at the pins: {}", Chain(error)));
     Failure { reason, message }

@@ -176,6 +176,15 @@ pub struct Config {
     #[arg(long, default_value = "/proc/sys/net")]
     pub sysctls: PathBuf,
 
+    /// Where systemd keeps what its parts have while they run. If its networkd runs, it is told to leave interfaces alone
+    /// that the agent addresses.
+    #[arg(long, default_value = "/run/systemd")]
+    pub systemd: PathBuf,
+
+    /// The system bus, on which networkd is told to reload; without it, it is not.
+    #[arg(long, default_value = "/run/dbus/system_bus_socket")]
+    pub bus: PathBuf,
+
     /// Takes a veth for an ENI, if it bears the ENI's MAC address. For laboratories: on EC2 every ENI
     /// is a PCI device.
     #[arg(long)]

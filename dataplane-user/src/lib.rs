@@ -2,7 +2,7 @@
 //!
 //! Each module decides, looks, changes, or is a door to something outside:
 //! `kubernetes` tells the records → `desired` reads them → `observe` looks through `netlink` and `sysfs`
-//! → `plan` decides → `apply` changes through `netlink`, `sysctl` and `bpf` → `status` says what is there.
+//! → `plan` decides → `apply` changes through `netlink`, `sysctl`, `networkd` and `bpf` → `status` says what is there.
 //! `reconcile` goes round these, whenever something has changed. `sockets` answers programs of the node: those with
 //! AF_XDP sockets, and `cni`, which the container runtime calls, by what `pods` knows. Without Kubernetes, `standalone` makes the records from a file
 //! and from what `imds` tells.
@@ -30,5 +30,6 @@ pub mod bpf;
 pub mod imds;
 pub mod kubernetes;
 pub mod netlink;
+pub mod networkd;
 pub mod sysctl;
 pub mod sysfs;

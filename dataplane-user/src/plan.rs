@@ -5,6 +5,7 @@
 
 mod action;
 pub mod network;
+pub mod networkd;
 pub mod pods;
 pub mod preflight;
 pub mod sources;
@@ -81,7 +82,7 @@ impl InForce {
 pub fn plan(wish: &Wish, observed: &Observed<'_>) -> Vec<Action> {
     let mut actions = gone_pods(wish, observed);
     actions.extend(of_interface(wish, observed));
-    actions
+    networkd::around(wish, observed, actions)
 }
 
 /// Pods that ended without a word to the CNI plugin, which took their veths along.
@@ -399,9 +400,11 @@ pub struct Found {
     pub sysctls: BTreeMap<Sysctl, BTreeMap<String, u32>>,
     /// The alternative names that they were given.
     pub names: BTreeMap<String, String>,
+    /// Those that systemd-networkd was told to leave alone; absent where there is none.
+    pub unmanaged: Option<BTreeSet<String>>,
 }
 
-/// Removes what bpffs holds for ENIs that no record knows.
+/// Removes what bpffs holds, and what systemd-networkd was told, of ENIs that no record knows.
 ///
 /// `attached` and what was found are what is there and `recorded` every ENI of every record, of which
 /// all must have been seen: what a slow API server has not told yet is not an orphan.
@@ -415,6 +418,7 @@ pub fn orphans(attached: &[Attached], found: &Found, recorded: &[EniId]) -> Vec<
     let mtus = found.mtus.keys().filter_map(unknown);
     let channels = found.channels.keys().filter_map(unknown);
     let names = found.names.keys().filter_map(unknown);
+    let unmanaged = found.unmanaged.iter().flatten().filter_map(unknown);
     let settings = found.sysctls.iter().flat_map(|(sysctl, values)| {
         let enis = values.keys().filter_map(unknown);
         enis.map(|eni| {
@@ -430,6 +434,7 @@ pub fn orphans(attached: &[Attached], found: &Found, recorded: &[EniId]) -> Vec<
         .chain(channels.map(|eni| Action::ForgetChannels { eni }))
         .chain(settings)
         .chain(names.map(|eni| Action::Network(Change::ForgetName { eni })))
+        .chain(unmanaged.map(|eni| Action::Network(Change::Manage { eni })))
         .collect()
 }
 

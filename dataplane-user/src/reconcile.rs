@@ -311,6 +311,7 @@ impl Agent {
             channels: self.kernel.found(Setting::Channels).await?,
             sysctls: BTreeMap::new(),
             names: self.kernel.names().await?,
+            unmanaged: self.kernel.unmanaged(),
         };
         for sysctl in Sysctl::ALL {
             let values = self.kernel.found(Setting::Sysctl(sysctl)).await?;
@@ -333,6 +334,10 @@ impl Agent {
             name: wish
                 .eni()
                 .and_then(|eni| world.found.names.get(eni.as_str()).cloned()),
+            is_unmanaged: world.found.unmanaged.as_ref().map(|enis| {
+                let eni = wish.eni().map(EniId::as_str);
+                eni.is_some_and(|eni| enis.contains(eni))
+            }),
             rp_filter: self.kernel.sysctl(Sysctl::RpFilter, "all").unwrap_or(0),
         }
     }

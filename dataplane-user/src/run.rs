@@ -15,6 +15,7 @@ use crate::{
     config::Config,
     kubernetes::HEARTBEAT,
     netlink,
+    networkd::Networkd,
     observe::Accept,
     pods::Offers,
     reconcile::{self, Agent},
@@ -118,7 +119,12 @@ async fn work(
     let (netlink, links) = netlink::open()?;
     let agent = Agent {
         instance,
-        kernel: Kernel::new(netlink, Sysctls::new(&config.sysctls), programs),
+        kernel: Kernel::new(
+            netlink,
+            Sysctls::new(&config.sysctls),
+            Networkd::new(&config.systemd, &config.bus),
+            programs,
+        ),
         records: records.clone(),
         sysfs: Sysfs::new(&config.sysfs),
         accept: match config.accept_virtual {

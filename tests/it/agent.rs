@@ -3,6 +3,7 @@
 mod af_xdp;
 mod dhcp;
 mod network;
+mod networkd;
 mod pods;
 mod sockets;
 mod standalone;

@@ -31,6 +31,8 @@ pub struct Network {
     /// Routes of that table.
     pub ways: Vec<Way>,
     pub rules: BTreeSet<Rule>,
+    /// Whether nobody else is to configure it.
+    pub is_ours: bool,
     /// Whatever leaves the interface with one of these keeps it. Only IPv4 is translated to the node's address.
     pub sources: Vec<Ipv4Net>,
     /// Addresses and prefixes that pods may have.
@@ -73,6 +75,7 @@ pub fn network(wish: Option<&InterfaceWish>, ec2: &Ec2Status) -> Network {
             of_pods.extend(others);
         }
     }
+    network.is_ours = true;
     in_its_subnet(&mut network.addresses, &ec2.subnet_cidrs);
     network.sysctls = sysctls(wish.rp_filter.unwrap_or_default());
     let sources = ec2.addresses.iter().chain(&ec2.prefixes);
@@ -216,11 +219,8 @@ mod tests {
         assert_eq!(network, nothing);
         // What somebody else gave an interface is not ours to keep.
         let unaddressed = InterfaceWish::default();
-        assert!(
-            super::network(Some(&unaddressed), &ec2())
-                .sources
-                .is_empty()
-        );
+        let network = super::network(Some(&unaddressed), &ec2());
+        assert!(network.sources.is_empty() && !network.is_ours);
     }
 
     #[test]

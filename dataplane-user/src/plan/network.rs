@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use eniway_api::EniId;
+use eniway_api::{EniId, MacAddress};
 use ipnet::IpNet;
 
 use super::sources;
@@ -25,6 +25,8 @@ pub struct Shown {
     pub found: BTreeMap<Sysctl, u32>,
     /// The alternative name that we gave it, whether it is there or not.
     pub name: Option<String>,
+    /// Whether systemd-networkd leaves it alone; absent where there is none.
+    pub is_unmanaged: Option<bool>,
     /// The node's own setting, below which no interface's counts.
     pub rp_filter: u32,
 }
@@ -85,6 +87,15 @@ pub enum Change {
     /// Lets nobody translate a source.
     KeepSource(KeptSource),
     FreeSource(KeptSource),
+    /// Tells systemd-networkd to leave the interface alone.
+    Unmanage {
+        eni: EniId,
+        mac: MacAddress,
+    },
+    /// Leaves it to systemd-networkd again.
+    Manage {
+        eni: EniId,
+    },
 }
 
 /// What makes the network what it should be. Routes wait until the interface is up: the kernel takes none before.
@@ -330,6 +341,8 @@ impl Change {
             Self::RemoveRule(_) => "remove_rule",
             Self::KeepSource(_) => "keep_source",
             Self::FreeSource(_) => "free_source",
+            Self::Unmanage { .. } => "unmanage",
+            Self::Manage { .. } => "manage",
         }
     }
 }
@@ -371,6 +384,8 @@ impl fmt::Display for Change {
             Self::RemoveRule(rule) => write!(f, "remove {rule}"),
             Self::KeepSource(one) => write!(f, "keep {one}"),
             Self::FreeSource(one) => write!(f, "no longer keep {one}"),
+            Self::Unmanage { eni, .. } => write!(f, "tell systemd-networkd to leave {eni} alone"),
+            Self::Manage { eni } => write!(f, "leave {eni} to systemd-networkd"),
         }
     }
 }

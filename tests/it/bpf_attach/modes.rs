@@ -1,12 +1,13 @@
 //! What is asked of a driver, and what may be changed for native XDP, on a kernel's own veth. Needs root.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
 use eniway_agent::{
     apply::{Kernel, Programs},
     bpf::{self, AttachReport, Bpf, IngressMode, Mode, Setting, WantedIngress},
     desired::{Desired, Network, Wish},
     netlink::{self, Device, Release, XdpFeatures},
+    networkd::Networkd,
     observe::{self, Accept, Interface, Presence},
     plan::{Action, Observed, network::Shown, plan, steering::Targets},
     sysctl::Sysctls,
@@ -37,6 +38,7 @@ impl Old {
             kernel: Kernel::new(
                 netlink.clone(),
                 Sysctls::new("/proc/sys/net"),
+                Networkd::new(Path::new("/nowhere"), Path::new("/nowhere")),
                 Programs::opened(root, bpf),
             ),
             netlink,

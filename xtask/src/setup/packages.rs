@@ -49,6 +49,8 @@ const PACKAGES: &[Package] = &[
     ),
     package("iptables", Program("iptables"), Need::Lab),
     package("nftables", Program("nft"), Need::Lab),
+    package("dbus", Program("dbus-daemon"), Need::Lab),
+    package("systemd", File("/lib/systemd/systemd-networkd"), Need::Lab),
     package("procps", Program("sysctl"), Need::Lab),
     package("busybox-static", Program("busybox"), Need::Lab),
     package("iputils-ping", Program("ping"), Need::Lab),

@@ -215,6 +215,7 @@ impl Kernel {
             sysctls,
             found,
             name: given,
+            is_unmanaged,
             ..
         } = &mut self.network;
         match change {
@@ -283,6 +284,8 @@ impl Kernel {
                 assert!(stack.sources.translated && !stack.sources.kept.contains(source));
                 stack.sources.kept.push(source.clone());
             }
+            Change::Unmanage { .. } => assert_eq!(is_unmanaged.replace(true), Some(false)),
+            Change::Manage { .. } => assert_eq!(is_unmanaged.replace(false), Some(true)),
             Change::FreeSource(source) => take(&mut stack.sources.kept, source),
         }
     }

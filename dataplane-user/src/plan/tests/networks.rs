@@ -137,6 +137,41 @@ fn where_somebody_translates_an_interface_keeps_its_source_and_nowhere_else() {
 }
 
 #[test]
+fn an_interface_is_in_the_hands_of_networkd_before_and_after_ours() {
+    let mut kernel = Kernel::plugged(3, true);
+    kernel.network.is_unmanaged = Some(false);
+    let wish = provide(wanted());
+    let absent = Kernel {
+        presence: Presence::Absent,
+        ..kernel.clone()
+    };
+    let first = expect![[r#"
+        tell systemd-networkd to leave eni-1 alone
+    "#]];
+    check(absent, &wish, &first);
+    let rounds = kernel.converge(&wish);
+    assert!(rounds.starts_with("tell systemd-networkd"), "{rounds}");
+    let mut used = kernel.clone();
+    used.presence = Presence::Absent;
+    used.converge(&release(false));
+    assert_eq!(used.network.is_unmanaged, Some(true), "a pod has it");
+    let mut unaddressed = kernel.clone();
+    unaddressed.converge(&provide(Network::default()));
+    assert_eq!(unaddressed.network.is_unmanaged, Some(false));
+    let rounds = kernel.converge(&release(false));
+    assert!(
+        rounds.ends_with("\nleave eni-1 to systemd-networkd\n"),
+        "{rounds}"
+    );
+    let found = Found {
+        unmanaged: Some(["eni-1".to_owned()].into()),
+        ..Found::default()
+    };
+    assert_eq!(orphans(&[], &found, &["eni-1".into()]), []);
+    assert_eq!(orphans(&[], &found, &[]).len(), 1);
+}
+
+#[test]
 fn a_node_that_is_stricter_overrules() {
     let mut strict = Shown {
         rp_filter: 1,
