@@ -139,9 +139,15 @@ pub struct Config {
     #[arg(long, conflicts_with_all = ["node_name", "kubeconfig"])]
     pub config: Option<PathBuf>,
 
-    /// Where the instance's metadata service is, which tells what interfaces there are; with --config.
+    /// Where the instance's metadata service is, which tells what interfaces there are; with --config or
+    /// --compare-metadata.
     #[arg(long, default_value = "http://169.254.169.254")]
     pub imds: String,
+
+    /// Asks the metadata service every five seconds for what EC2 says of the interfaces that have records: lets in what
+    /// it lists in addition, and tells where it has long differed.
+    #[arg(long, conflicts_with = "config")]
+    pub compare_metadata: bool,
 
     /// Where it is written what is there of each interface; with --config.
     #[arg(long, default_value = "/run/eniway/interfaces")]

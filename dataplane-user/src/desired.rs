@@ -2,6 +2,7 @@
 //!
 //! Pure: a record goes in, a wish comes out.
 
+pub mod metadata;
 pub mod network;
 
 use eniway_api::{

@@ -4,8 +4,8 @@
 //! `kubernetes` tells the records → `desired` reads them → `observe` looks through `netlink` and `sysfs`
 //! → `plan` decides → `apply` changes through `netlink`, `sysctl`, `networkd` and `bpf` → `status` says what is there.
 //! `reconcile` goes round these, whenever something has changed. `sockets` answers programs of the node: those with
-//! AF_XDP sockets, and `cni`, which the container runtime calls, by what `pods` knows. Without Kubernetes, `standalone` makes the records from a file
-//! and from what `imds` tells.
+//! AF_XDP sockets, and `cni`, which the container runtime calls, by what `pods` knows. `metadata` looks for what `imds` tells beside the records; without Kubernetes,
+//! `standalone` makes the records from a file and from that.
 
 pub mod cni;
 pub mod config;
@@ -29,6 +29,7 @@ pub mod apply;
 pub mod bpf;
 pub mod imds;
 pub mod kubernetes;
+pub mod metadata;
 pub mod netlink;
 pub mod networkd;
 pub mod sysctl;

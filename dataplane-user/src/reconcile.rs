@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use eniway_api::{EniId, InstanceId, NodePhase, NodeStatus};
+use eniway_api::{EniId, InstanceId, NodeEniAttachment, NodePhase, NodeStatus};
 use futures::{Stream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -29,8 +29,9 @@ use self::{
 use crate::{
     apply::{self, Chain, Kernel},
     bpf::{self, Attached, Setting},
-    desired::{Record, Wish, wish},
+    desired::{Record, Wish, metadata, wish},
     kubernetes::Change,
+    metadata::Metadata,
     netlink::{self, Changes, Link, Stack},
     observe::{self, Accept, Presence},
     plan::{
@@ -60,6 +61,7 @@ pub struct Agent {
     pub accept: Accept,
     pub metrics: Metrics,
     pub offers: Offers,
+    pub metadata: Metadata,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +101,7 @@ impl Agent {
         let mut changes = pin!(changes.ready_chunks(64));
         let mut store = Store::default();
         let mut alarm = Alarm::default();
+        let mut metadata = self.metadata.clone();
         loop {
             tokio::select! {
                 batch = changes.next() => {
@@ -107,6 +110,7 @@ impl Agent {
                     }
                 }
                 changed = links.next() => changed.ok_or(Error::LinksClosed)?,
+                () = metadata.changed() => {}
                 () = alarm.ring() => {}
                 () = shutdown.cancelled() => return Ok(()),
             }
@@ -130,7 +134,7 @@ impl Agent {
             }
             let memory = store.memories.entry(record.uid()).or_default();
             let wish = match &*record {
-                Record::Readable(readable) => Ok(wish(readable)),
+                Record::Readable(readable) => Ok(self.wish(readable, memory, &mut alarm)),
                 Record::Unreadable(unreadable) => {
                     let release = unreadable.release.clone();
                     release.ok_or_else(|| status::unreadable(unreadable))
@@ -152,7 +156,23 @@ impl Agent {
         let phases = store.memories.values().map(|memory| memory.phase);
         self.metrics.looked(phases);
         self.metrics.tell_interfaces(store.interfaces());
+        self.metadata.ask_for(store.macs(&self.instance));
         alarm
+    }
+
+    /// What a record asks for, by what the metadata says of it, too.
+    fn wish(&self, record: &NodeEniAttachment, memory: &mut Memory, alarm: &mut Alarm) -> Wish {
+        let mut wish = wish(record);
+        let Wish::Provide(desired) = &mut wish else {
+            return wish;
+        };
+        let told = self.metadata.of(desired.mac);
+        if let Some(told) = &told {
+            metadata::admit(desired, told);
+        }
+        let difference = told.and_then(|told| metadata::difference(record, &told));
+        memory.differs(difference, Instant::now(), alarm);
+        wish
     }
 
     /// Goes from wish to status for one record. `None`: the kernel could not be looked at.
@@ -213,6 +233,7 @@ impl Agent {
                     xdp_reason: memory.xdp_reason.as_deref(),
                     missing,
                     generation: record.generation(),
+                    difference: memory.lasting_difference(now),
                     last: record.status(),
                 };
                 let status = status::status(&situation);

@@ -13,7 +13,9 @@ use tracing::{info, warn};
 use crate::{
     apply::{Chain, Kernel, Programs},
     config::Config,
+    imds::Imds,
     kubernetes::HEARTBEAT,
+    metadata::Metadata,
     netlink,
     networkd::Networkd,
     observe::Accept,
@@ -133,6 +135,7 @@ async fn work(
         },
         metrics,
         offers,
+        metadata: Metadata::follow(config.compare_metadata.then(|| Imds::new(&config.imds))),
     };
     let changes = records.changes();
     Ok(agent.run(changes, links, shutdown.clone()).await?)

@@ -2,6 +2,7 @@
 
 mod af_xdp;
 mod dhcp;
+mod metadata;
 mod network;
 mod networkd;
 mod pods;

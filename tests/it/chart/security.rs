@@ -99,6 +99,20 @@ fn maps_of_sockets_are_handed_out_on_request_only() {
 }
 
 #[test]
+fn the_metadata_service_is_asked_unless_somebody_minds() {
+    let asks = |arguments: &[&str]| {
+        let agent = pods(arguments).remove(0).1;
+        let arguments = &agent["containers"][0]["args"];
+        arguments
+            .as_array()
+            .unwrap()
+            .contains(&json!("--compare-metadata"))
+    };
+    assert!(asks(DEFAULT));
+    assert!(!asks(&["--set=clusterName=test,agent.metadata=false"]));
+}
+
+#[test]
 fn networkd_is_told_on_request_only_and_the_bus_is_another() {
     let agent = |arguments: &[&str]| pods(arguments).remove(0).1.to_string();
     let none = agent(DEFAULT);

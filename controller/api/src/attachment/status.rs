@@ -143,6 +143,10 @@ pub struct NodeStatus {
     /// Present when packets that leave are not all checked. EC2's own source/destination check sees them in any case.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub egress_check: Option<EgressCheck>,
+    /// Where the instance's metadata says something else of the interface than this record, for longer than either may
+    /// be late. What the metadata lists in addition is let in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata_difference: Option<String>,
     /// True when the agent has taken away all that it added, so that the interface may be detached.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub released: bool,
