@@ -149,9 +149,10 @@ pub struct Config {
     #[arg(long, conflicts_with = "config")]
     pub compare_metadata: bool,
 
-    /// Where it is written what is there of each interface; with --config.
-    #[arg(long, default_value = "/run/eniway/interfaces")]
-    pub states: PathBuf,
+    /// Where it is written what is there of each interface, for applications; with --config /run/eniway/interfaces
+    /// if nothing is said, else nowhere.
+    #[arg(long)]
+    pub states: Option<PathBuf>,
 
     /// The namespace of this node's lease, by which the controller knows that the agent is alive.
     #[arg(long, env = "POD_NAMESPACE", default_value = "eniway-system")]

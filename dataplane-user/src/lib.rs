@@ -32,5 +32,6 @@ pub mod kubernetes;
 pub mod metadata;
 pub mod netlink;
 pub mod networkd;
+pub mod states;
 pub mod sysctl;
 pub mod sysfs;

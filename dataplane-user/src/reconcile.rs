@@ -42,6 +42,7 @@ use crate::{
     },
     pods::{Offer, Offers},
     records::Records,
+    states::States,
     status::{self, Failure, Reason, Situation},
     sysctl::Sysctl,
     sysfs::Sysfs,
@@ -62,6 +63,8 @@ pub struct Agent {
     pub metrics: Metrics,
     pub offers: Offers,
     pub metadata: Metadata,
+    /// Where applications read of their interfaces, beside the statuses of the records.
+    pub states: Option<States>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -150,6 +153,7 @@ impl Agent {
                 self.metrics.set_up(took);
             }
             memory.phase = status.phase;
+            self.tell_applications(record, &status);
             self.report(record, status, &mut alarm).await;
         }
         self.remove_orphans(store, &mut alarm).await;
@@ -401,6 +405,14 @@ impl Agent {
         }
     }
 
+    /// What cannot be written is written at the next look.
+    fn tell_applications(&self, record: &Record, status: &NodeStatus) {
+        let Some(states) = &self.states else { return };
+        if let Err(error) = states.write(record, status) {
+            warn!(error = %Chain(&error), "State not written");
+        }
+    }
+
     /// Writes what is new.
     async fn report(&self, record: &mut Record, status: NodeStatus, alarm: &mut Alarm) {
         if record.status() == Some(&status) {
@@ -428,6 +440,7 @@ impl Agent {
             return;
         };
         let recorded: Vec<EniId> = store.enis().cloned().collect();
+        self.remove_states(&recorded);
         let mut memory = Memory::default();
         let mut orphans = orphans(&attached, &found, &recorded);
         if let (Some(tables), Ok(stack)) = (store.tables(), self.kernel.stack().await) {
@@ -440,6 +453,19 @@ impl Agent {
         if let Some(failure) = self.apply_all(&orphans, &mut memory).await {
             debug!(message = failure.message, "Orphan kept");
             alarm.at(Instant::now() + backoff(6));
+        }
+    }
+}
+
+impl Agent {
+    /// Removes the states of ENIs that no record knows.
+    fn remove_states(&self, recorded: &[EniId]) {
+        let Some(states) = &self.states else { return };
+        let known = states.known().into_iter().map(|(eni, _)| eni);
+        for eni in known.filter(|eni| !recorded.contains(eni)) {
+            if let Err(error) = states.remove(&eni) {
+                debug!(error = %Chain(&error), "Orphan kept");
+            }
         }
     }
 }

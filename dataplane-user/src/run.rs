@@ -23,6 +23,7 @@ use crate::{
     reconcile::{self, Agent},
     records::{self, Records},
     sockets,
+    states::States,
     sysctl::Sysctls,
     sysfs::Sysfs,
     telemetry::{self, Metrics},
@@ -135,6 +136,11 @@ async fn work(
         },
         metrics,
         offers,
+        // Without Kubernetes they are the statuses.
+        states: match config.config {
+            Some(_) => None,
+            None => config.states.clone().map(States::new),
+        },
         metadata: Metadata::follow(config.compare_metadata.then(|| Imds::new(&config.imds))),
     };
     let changes = records.changes();

@@ -131,6 +131,31 @@ fn what_ec2_gives_meanwhile_is_let_in_and_told_when_the_record_never_follows() {
 }
 
 #[test]
+fn applications_read_of_an_interface_in_a_file_of_its_own() {
+    let mut node = AgentNode::start();
+    node.plug(ENI);
+    node.record(ENI, &json!({"xdp": "Native", "enforcement": "Enforce"}));
+    node.start_agent(&["--states=/run/eniway/interfaces"]);
+    let file = |node: &AgentNode| -> Option<Value> {
+        let path = format!("/run/eniway/interfaces/{}.json", ENI.id());
+        let text = node.node.command("cat").arg(path).read().ok()?;
+        serde_json::from_str(&text).ok()
+    };
+    node.wait_phase(ENI, "Ready");
+    let state = file(&node).unwrap();
+    assert_eq!(state["node"]["interfaceName"], "eth10");
+    assert_eq!(state["ec2"]["addresses"], json!(["10.200.101.10/32"]));
+    // It follows EC2 also where the node has nothing new to say.
+    node.answer(ENI, &["10.200.101.10", "10.200.101.12"]);
+    node.wait_until("the new address", |node| {
+        file(node).is_some_and(|state| state["ec2"]["addresses"][1] == "10.200.101.12/32")
+    });
+    node.delete(ENI);
+    node.wait_phase(ENI, "Released");
+    assert_eq!(file(&node), None);
+}
+
+#[test]
 fn without_a_metadata_service_all_is_as_without_the_question_and_it_is_said_once() {
     let mut node = AgentNode::start();
     node.plug(ENI);

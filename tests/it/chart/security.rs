@@ -132,6 +132,17 @@ fn networkd_is_told_on_request_only_and_the_bus_is_another() {
 }
 
 #[test]
+fn files_for_applications_are_written_on_request_only() {
+    let (_, pod) = pods(&["--set=clusterName=test,agent.interfaceFiles=true"]).remove(0);
+    let text = pod.to_string();
+    assert!(text.contains("--states=/run/eniway/interfaces"), "{text}");
+    assert!(text.contains(r#""mountPath":"/run/eniway""#), "{text}");
+    assert!(!text.contains("--socket"), "{text}");
+    let (_, pod) = pods(DEFAULT).remove(0);
+    assert!(!pod.to_string().contains("--states"));
+}
+
+#[test]
 fn the_cni_plugin_is_installed_on_request_only_and_without_a_capability() {
     let (_, pod) = pods(DEFAULT).remove(0);
     assert_eq!(pod["initContainers"], Value::Null);
