@@ -7,6 +7,7 @@
 //! end. A failed action is tried again, ever slower, and at once when its record or interface changes.
 
 mod alarm;
+mod aside;
 mod memory;
 mod store;
 
@@ -16,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use eniway_api::{EniId, InstanceId, NodeEniAttachment, NodePhase, NodeStatus};
+use eniway_api::{EniId, InstanceId, NodePhase, NodeStatus};
 use futures::{Stream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -29,7 +30,7 @@ use self::{
 use crate::{
     apply::{self, Chain, Kernel},
     bpf::{self, Attached, Setting},
-    desired::{Record, Wish, metadata, wish},
+    desired::{Record, Wish},
     kubernetes::Change,
     metadata::Metadata,
     netlink::{self, Changes, Link, Stack},
@@ -162,21 +163,6 @@ impl Agent {
         self.metrics.tell_interfaces(store.interfaces());
         self.metadata.ask_for(store.macs(&self.instance));
         alarm
-    }
-
-    /// What a record asks for, by what the metadata says of it, too.
-    fn wish(&self, record: &NodeEniAttachment, memory: &mut Memory, alarm: &mut Alarm) -> Wish {
-        let mut wish = wish(record);
-        let Wish::Provide(desired) = &mut wish else {
-            return wish;
-        };
-        let told = self.metadata.of(desired.mac);
-        if let Some(told) = &told {
-            metadata::admit(desired, told);
-        }
-        let difference = told.and_then(|told| metadata::difference(record, &told));
-        memory.differs(difference, Instant::now(), alarm);
-        wish
     }
 
     /// Goes from wish to status for one record. `None`: the kernel could not be looked at.
@@ -405,14 +391,6 @@ impl Agent {
         }
     }
 
-    /// What cannot be written is written at the next look.
-    fn tell_applications(&self, record: &Record, status: &NodeStatus) {
-        let Some(states) = &self.states else { return };
-        if let Err(error) = states.write(record, status) {
-            warn!(error = %Chain(&error), "State not written");
-        }
-    }
-
     /// Writes what is new.
     async fn report(&self, record: &mut Record, status: NodeStatus, alarm: &mut Alarm) {
         if record.status() == Some(&status) {
@@ -453,19 +431,6 @@ impl Agent {
         if let Some(failure) = self.apply_all(&orphans, &mut memory).await {
             debug!(message = failure.message, "Orphan kept");
             alarm.at(Instant::now() + backoff(6));
-        }
-    }
-}
-
-impl Agent {
-    /// Removes the states of ENIs that no record knows.
-    fn remove_states(&self, recorded: &[EniId]) {
-        let Some(states) = &self.states else { return };
-        let known = states.known().into_iter().map(|(eni, _)| eni);
-        for eni in known.filter(|eni| !recorded.contains(eni)) {
-            if let Err(error) = states.remove(&eni) {
-                debug!(error = %Chain(&error), "Orphan kept");
-            }
         }
     }
 }
