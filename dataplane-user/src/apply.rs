@@ -1,7 +1,7 @@
 //! Carries out one action: the only place that changes the kernel.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     error,
     os::fd::OwnedFd,
     path::PathBuf,
@@ -13,7 +13,8 @@ use tracing::debug;
 
 use crate::{
     bpf::{self, AttachReport, Attached, Bpf, Count, Note, Setting},
-    netlink::{self, Device, IfIndex, Netlink, Stack},
+    netlink::{self, Device, IfIndex, Nat, Netlink, Stack},
+    networkd::{self, Networkd},
     observe::Interface,
     pci::{self, Pci},
     plan::{Action, dpdk::Step, network::Change},
@@ -31,16 +32,20 @@ pub enum Error {
     Sysctl(#[from] sysctl::Error),
     #[error(transparent)]
     Pci(#[from] pci::Error),
+    #[error(transparent)]
+    Networkd(#[from] networkd::Error),
     #[error("the thread that handles BPF programs died")]
     Thread(#[source] tokio::task::JoinError),
 }
 
-/// The kernel's four doors.
+/// The kernel's doors, and that of who else configures interfaces.
 #[derive(Clone)]
 pub struct Kernel {
     netlink: Netlink,
+    nat: Nat,
     sysctls: Sysctls,
     pci: Pci,
+    networkd: Networkd,
     programs: Programs,
 }
 
@@ -54,11 +59,19 @@ pub struct Programs {
 
 impl Kernel {
     #[must_use]
-    pub fn new(netlink: Netlink, sysctls: Sysctls, pci: Pci, programs: Programs) -> Self {
+    pub fn new(
+        netlink: Netlink,
+        sysctls: Sysctls,
+        pci: Pci,
+        networkd: Networkd,
+        programs: Programs,
+    ) -> Self {
         Self {
             netlink,
+            nat: Nat::default(),
             sysctls,
             pci,
+            networkd,
             programs,
         }
     }
@@ -67,15 +80,23 @@ impl Kernel {
         Ok(self.netlink.links().await?)
     }
 
-    /// Everybody's addresses, our routes and rules.
+    /// Everybody's addresses, our routes and rules, and the sources that are kept.
     pub async fn stack(&self) -> Result<Stack, Error> {
-        Ok(self.netlink.stack().await?)
+        let stack = self.netlink.stack().await?;
+        let sources = self.nat.sources().await?;
+        Ok(Stack { sources, ..stack })
     }
 
     /// A setting of an interface, or of `all`.
     #[must_use]
     pub fn sysctl(&self, sysctl: Sysctl, interface: &str) -> Option<u32> {
         self.sysctls.get(sysctl, interface)
+    }
+
+    /// The ENIs that systemd-networkd leaves alone; `None`: it is not here.
+    #[must_use]
+    pub fn unmanaged(&self) -> Option<BTreeSet<String>> {
+        self.networkd.unmanaged()
     }
 
     /// Makes ready for the next ENI.
@@ -244,6 +265,10 @@ impl Kernel {
             Change::RemoveRoute(route) => netlink.remove_route(route).await?,
             Change::AddRule(rule) => netlink.add_rule(rule).await?,
             Change::RemoveRule(rule) => netlink.remove_rule(rule).await?,
+            Change::KeepSource(source) => self.nat.keep(source).await?,
+            Change::FreeSource(source) => self.nat.free(source).await?,
+            Change::Unmanage { eni, mac } => self.networkd.unmanage(&eni, mac).await?,
+            Change::Manage { eni } => self.networkd.manage(&eni).await?,
         }
         Ok(())
     }
@@ -351,9 +376,11 @@ pub fn failure(action: &Action, error: &Error) -> Failure {
 pub fn unseen(error: &Error) -> Failure {
     let reason = match error {
         Error::Bpf(error) => reason(error),
-        Error::Netlink(_) | Error::Sysctl(_) | Error::Pci(_) | Error::Thread(_) => {
-            Reason::GuardFailed
-        }
+        Error::Netlink(_)
+        | Error::Sysctl(_)
+        | Error::Pci(_)
+        | Error::Networkd(_)
+        | Error::Thread(_) => Reason::GuardFailed,
     };
     let message = brief(&format!("look at the pins: {}", Chain(error)));
     Failure { reason, message }

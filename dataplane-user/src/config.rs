@@ -139,13 +139,20 @@ pub struct Config {
     #[arg(long, conflicts_with_all = ["node_name", "kubeconfig"])]
     pub config: Option<PathBuf>,
 
-    /// Where the instance's metadata service is, which tells what interfaces there are; with --config.
+    /// Where the instance's metadata service is, which tells what interfaces there are; with --config or
+    /// --compare-metadata.
     #[arg(long, default_value = "http://169.254.169.254")]
     pub imds: String,
 
-    /// Where it is written what is there of each interface; with --config.
-    #[arg(long, default_value = "/run/eniway/interfaces")]
-    pub states: PathBuf,
+    /// Asks the metadata service every five seconds for what EC2 says of the interfaces that have records: lets in what
+    /// it lists in addition, and tells where it has long differed.
+    #[arg(long, conflicts_with = "config")]
+    pub compare_metadata: bool,
+
+    /// Where it is written what is there of each interface, for applications; with --config /run/eniway/interfaces
+    /// if nothing is said, else nowhere.
+    #[arg(long)]
+    pub states: Option<PathBuf>,
 
     /// The namespace of this node's lease, by which the controller knows that the agent is alive.
     #[arg(long, env = "POD_NAMESPACE", default_value = "eniway-system")]
@@ -204,6 +211,14 @@ pub struct Config {
     /// Where Multus reads of devices that pods have; with --device-plugins.
     #[arg(long, default_value = "/var/run/k8s.cni.cncf.io/devinfo/dp")]
     pub device_info: PathBuf,
+    /// Where systemd keeps what its parts have while they run. If its networkd runs, it is told to leave interfaces alone
+    /// that the agent addresses.
+    #[arg(long, default_value = "/run/systemd")]
+    pub systemd: PathBuf,
+
+    /// The system bus, on which networkd is told to reload; without it, it is not.
+    #[arg(long, default_value = "/run/dbus/system_bus_socket")]
+    pub bus: PathBuf,
 
     /// Takes a veth for an ENI, if it bears the ENI's MAC address. For laboratories: on EC2 every ENI
     /// is a PCI device, and ena drives it.

@@ -3,6 +3,7 @@
 //! Pure: a record goes in, a wish comes out.
 
 pub mod dpdk;
+pub mod metadata;
 pub mod network;
 
 use eniway_api::{

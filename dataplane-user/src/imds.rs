@@ -1,6 +1,6 @@
 //! The door to the instance's metadata service (IMDSv2): which instance this is, and what EC2 says of its interfaces.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, str::FromStr, time::Duration};
 
 use eniway_api::{DeviceIndex, EniId, InstanceId, MacAddress, SubnetId};
 use http_body_util::{BodyExt as _, Empty, Limited};
@@ -10,9 +10,10 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use ipnet::IpNet;
+use tokio::time::Instant;
 
-/// Seconds that a session lasts. Each look opens one: it costs one request of a dozen.
-const SESSION: &str = "60";
+/// How long a session lasts, by what the service is told.
+const SESSION: (&str, Duration) = ("600", Duration::from_secs(600));
 /// The longest wait for one answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of the longest answer.
@@ -84,9 +85,7 @@ impl Imds {
 
     /// Everything at one moment, or nearly so.
     pub async fn metadata(&self) -> Result<Metadata, Error> {
-        let token = self.ask(Method::PUT, "api/token", None).await?;
-        let token = needed(token, "api/token")?;
-        let session = Session { imds: self, token };
+        let session = self.session().await?;
         let mut metadata = Metadata {
             instance: InstanceId::from(session.needed("meta-data/instance-id").await?),
             primary: mac(&session.needed("meta-data/mac").await?)?,
@@ -98,6 +97,17 @@ impl Imds {
             metadata.interfaces.extend(interface);
         }
         Ok(metadata)
+    }
+
+    /// What is read in one costs a request less.
+    pub async fn session(&self) -> Result<Session, Error> {
+        let opened = Instant::now();
+        let token = self.ask(Method::PUT, "api/token", None).await?;
+        Ok(Session {
+            imds: self.clone(),
+            token: needed(token, "api/token")?,
+            opened,
+        })
     }
 
     /// `None`: there is nothing at the path.
@@ -117,7 +127,7 @@ impl Imds {
             .uri(format!("{}/latest/{path}", self.endpoint));
         request = match token {
             Some(token) => request.header("X-aws-ec2-metadata-token", token),
-            None => request.header("X-aws-ec2-metadata-token-ttl-seconds", SESSION),
+            None => request.header("X-aws-ec2-metadata-token-ttl-seconds", SESSION.0),
         };
         let request = request.body(Empty::new());
         let request = request.map_err(|error| failed(error.into()))?;
@@ -143,12 +153,32 @@ impl Imds {
 }
 
 /// A session with its token.
-struct Session<'a> {
-    imds: &'a Imds,
+#[derive(Clone, Debug)]
+pub struct Session {
+    imds: Imds,
     token: String,
+    opened: Instant,
 }
 
-impl Session<'_> {
+impl Session {
+    /// Whether it lasts long enough for one more look.
+    #[must_use]
+    pub fn lasts(&self) -> bool {
+        self.opened.elapsed() < SESSION.1 / 2
+    }
+
+    /// What the service says of these interfaces; nothing of one that it does not know, or not yet.
+    pub async fn interfaces(
+        &self,
+        macs: impl IntoIterator<Item = MacAddress>,
+    ) -> Result<Vec<Interface>, Error> {
+        let mut told = Vec::new();
+        for mac in macs {
+            told.extend(self.interface(&mac.to_string()).await?);
+        }
+        Ok(told)
+    }
+
     async fn text(&self, path: &str) -> Result<Option<String>, Error> {
         self.imds.ask(Method::GET, path, Some(&self.token)).await
     }
@@ -159,30 +189,32 @@ impl Session<'_> {
 
     /// `None`: it went while it was asked for.
     async fn interface(&self, name: &str) -> Result<Option<Interface>, Error> {
-        let at = |key: &str| format!("{MACS}{name}/{key}");
-        let Some(eni) = self.text(&at("interface-id")).await? else {
+        // What is not listed is not asked for: most interfaces have no prefixes.
+        let Some(keys) = self.text(&format!("{MACS}{name}/")).await? else {
             return Ok(None);
         };
-        let number = |path: String, text: Option<String>| match text {
-            // There is no key for it on instances with one card.
-            None => Ok(0),
-            Some(text) => text.parse::<u8>().map_err(unreadable(&path, &text)),
+        let at = |key: &str| {
+            let path = format!("{MACS}{name}/{key}");
+            keys.lines().any(|line| line == key).then_some(path)
         };
-        let (index, card) = (at("device-number"), at("network-card"));
-        let device_index = DeviceIndex(number(index.clone(), self.text(&index).await?)?);
-        let network_card = number(card.clone(), self.text(&card).await?)?;
-        let mut addresses = self.addresses(&at("local-ipv4s")).await?;
-        addresses.extend(self.addresses(&at("ipv6s")).await?);
-        let mut prefixes = self.nets(&at("ipv4-prefix")).await?;
-        prefixes.extend(self.nets(&at("ipv6-prefix")).await?);
-        let mut subnets = self.nets(&at("subnet-ipv4-cidr-block")).await?;
-        subnets.extend(self.nets(&at("subnet-ipv6-cidr-blocks")).await?);
-        let subnet = self.text(&at("subnet-id")).await?.unwrap_or_default();
+        let Some(eni) = self.listed(at("interface-id")).await? else {
+            return Ok(None);
+        };
+        let device_index = self.number(at("device-number")).await?;
+        // There is no key for it on instances with one card.
+        let network_card = self.number(at("network-card")).await?;
+        let mut addresses = self.addresses(at("local-ipv4s")).await?;
+        addresses.extend(self.addresses(at("ipv6s")).await?);
+        let mut prefixes = self.nets(at("ipv4-prefix")).await?;
+        prefixes.extend(self.nets(at("ipv6-prefix")).await?);
+        let mut subnets = self.nets(at("subnet-ipv4-cidr-block")).await?;
+        subnets.extend(self.nets(at("subnet-ipv6-cidr-blocks")).await?);
+        let subnet = self.listed(at("subnet-id")).await?.unwrap_or_default();
         Ok(Some(Interface {
             mac: mac(name)?,
             eni: EniId::from(eni),
             subnet: SubnetId::from(subnet),
-            device_index,
+            device_index: DeviceIndex(device_index),
             network_card,
             addresses,
             prefixes,
@@ -190,17 +222,38 @@ impl Session<'_> {
         }))
     }
 
-    async fn addresses(&self, path: &str) -> Result<Vec<IpNet>, Error> {
-        let text = self.text(path).await?.unwrap_or_default();
-        let parsed: Result<Vec<IpAddr>, _> = text.lines().map(str::parse).collect();
-        let parsed = parsed.map_err(unreadable(path, &text))?;
+    async fn listed(&self, path: Option<String>) -> Result<Option<String>, Error> {
+        match path {
+            Some(path) => self.text(&path).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn number(&self, path: Option<String>) -> Result<u8, Error> {
+        let Some(path) = path else { return Ok(0) };
+        let text = self.text(&path).await?;
+        text.map_or(Ok(0), |text| text.parse().map_err(unreadable(&path, &text)))
+    }
+
+    async fn addresses(&self, path: Option<String>) -> Result<Vec<IpNet>, Error> {
+        let parsed: Vec<IpAddr> = self.lines(path).await?;
         Ok(parsed.into_iter().map(IpNet::from).collect())
     }
 
-    async fn nets(&self, path: &str) -> Result<Vec<IpNet>, Error> {
-        let text = self.text(path).await?.unwrap_or_default();
-        let parsed: Result<Vec<IpNet>, _> = text.lines().map(str::parse).collect();
-        parsed.map_err(unreadable(path, &text))
+    async fn nets(&self, path: Option<String>) -> Result<Vec<IpNet>, Error> {
+        self.lines(path).await
+    }
+
+    async fn lines<T>(&self, path: Option<String>) -> Result<Vec<T>, Error>
+    where
+        T: FromStr<Err: Into<Box<dyn std::error::Error + Send + Sync>>>,
+    {
+        let Some(path) = path else {
+            return Ok(Vec::new());
+        };
+        let text = self.text(&path).await?.unwrap_or_default();
+        let parsed: Result<Vec<T>, _> = text.lines().map(str::parse).collect();
+        parsed.map_err(unreadable(&path, &text))
     }
 }
 

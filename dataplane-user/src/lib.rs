@@ -2,11 +2,11 @@
 //!
 //! Each module decides, looks, changes, or is a door to something outside:
 //! `kubernetes` tells the records → `desired` reads them → `observe` looks through `netlink` and `sysfs`
-//! → `plan` decides → `apply` changes through `netlink`, `sysctl` and `bpf` → `status` says what is there.
+//! → `plan` decides → `apply` changes through `netlink`, `sysctl`, `networkd` and `bpf` → `status` says what is there.
 //! `reconcile` goes round these, whenever something has changed. `sockets` answers programs of the node: those with
 //! AF_XDP sockets, and `cni`, which the container runtime calls, by what `pods` knows. `devices` are what pods can ask the kubelet for,
-//! which hears of them by `device_plugins`, or the SR-IOV plugin by `sriov`. Without Kubernetes, `standalone` makes the records from a file
-//! and from what `imds` tells.
+//! which hears of them by `device_plugins`, or the SR-IOV plugin by `sriov`. `metadata` looks for what `imds` tells beside the records; without Kubernetes,
+//! `standalone` makes the records from a file and from that.
 
 pub mod cni;
 pub mod config;
@@ -33,8 +33,11 @@ pub mod apply;
 pub mod bpf;
 pub mod imds;
 pub mod kubernetes;
+pub mod metadata;
 pub mod netlink;
+pub mod networkd;
 pub mod pci;
 pub mod proc;
+pub mod states;
 pub mod sysctl;
 pub mod sysfs;

@@ -4,6 +4,7 @@ mod device;
 mod ethtool;
 mod features;
 pub(crate) mod message;
+mod nat;
 mod stack;
 mod veth;
 
@@ -27,6 +28,7 @@ use tokio::{
 
 pub use self::{
     device::{Channels, Device, Driver, Release, XdpFeatures},
+    nat::{KeptSource, Nat, Sources},
     stack::{Address, PROTOCOL, Route, Rule, Stack, TABLES},
     veth::{End, MAIN_TABLE},
 };
@@ -78,6 +80,12 @@ pub enum Error {
         #[source]
         source: rtnetlink::Error,
     },
+    #[error("{what}")]
+    Nat {
+        what: String,
+        #[source]
+        source: io::Error,
+    },
     #[error("set the channels of {name} to {channels}")]
     SetChannels {
         name: String,
@@ -101,7 +109,7 @@ impl fmt::Display for LinkName {
 #[derive(Clone, Debug)]
 pub struct Netlink(Handle);
 
-/// Tells that some link has changed, some address, or a route or rule of ours.
+/// Tells that some link has changed, some address, a route or rule of ours, or who translates addresses.
 ///
 /// It does not tell which: the reader looks at all of them. So a burst is one look, and events that
 /// the kernel had no room for (ENOBUFS) cost nothing but that look.
@@ -130,6 +138,7 @@ pub fn open() -> Result<(Netlink, Changes), Error> {
     tokio::spawn(requests);
 
     let changed = Arc::new(Notify::new());
+    tokio::spawn(nat::listen(Arc::clone(&changed)));
     let notify = Arc::clone(&changed);
     let listener = tokio::spawn(async move {
         while let Some((message, _)) = messages.next().await {

@@ -6,8 +6,10 @@
 mod action;
 pub mod dpdk;
 pub mod network;
+pub mod networkd;
 pub mod pods;
 pub mod preflight;
+pub mod sources;
 pub mod steering;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -83,7 +85,7 @@ impl InForce {
 pub fn plan(wish: &Wish, observed: &Observed<'_>) -> Vec<Action> {
     let mut actions = gone_pods(wish, observed);
     actions.extend(of_interface(wish, observed));
-    actions
+    networkd::around(wish, observed, actions)
 }
 
 /// Pods that ended without a word to the CNI plugin, which took their veths along.
@@ -112,7 +114,7 @@ fn of_interface(wish: &Wish, observed: &Observed<'_>) -> Vec<Action> {
         Wish::Provide(desired) => match observed.presence {
             Presence::Present(interface) => provide(desired, interface, observed),
             Presence::Absent if is_in_pod(observed) => {
-                let rules = network::suspend(&desired.network, observed.network);
+                let rules = network::suspend(&desired.eni, &desired.network, observed.network);
                 let rules = rules.into_iter().map(Action::Network);
                 rules.chain(in_pod(desired, observed)).collect()
             }
@@ -435,9 +437,11 @@ pub struct Found {
     pub names: BTreeMap<String, String>,
     /// The PCI functions that they were.
     pub devices: BTreeMap<String, dpdk::Kept>,
+    /// Those that systemd-networkd was told to leave alone; absent where there is none.
+    pub unmanaged: Option<BTreeSet<String>>,
 }
 
-/// Removes what bpffs holds for ENIs that no record knows.
+/// Removes what bpffs holds, and what systemd-networkd was told, of ENIs that no record knows.
 ///
 /// `attached` and what was found are what is there and `recorded` every ENI of every record, of which
 /// all must have been seen: what a slow API server has not told yet is not an orphan.
@@ -451,6 +455,7 @@ pub fn orphans(attached: &[Attached], found: &Found, recorded: &[EniId]) -> Vec<
     let mtus = found.mtus.keys().filter_map(unknown);
     let channels = found.channels.keys().filter_map(unknown);
     let names = found.names.keys().filter_map(unknown);
+    let unmanaged = found.unmanaged.iter().flatten().filter_map(unknown);
     let settings = found.sysctls.iter().flat_map(|(sysctl, values)| {
         let enis = values.keys().filter_map(unknown);
         enis.map(|eni| {
@@ -466,6 +471,7 @@ pub fn orphans(attached: &[Attached], found: &Found, recorded: &[EniId]) -> Vec<
         .chain(channels.map(|eni| Action::ForgetChannels { eni }))
         .chain(settings)
         .chain(names.map(|eni| Action::Network(Change::ForgetName { eni })))
+        .chain(unmanaged.map(|eni| Action::Network(Change::Manage { eni })))
         .collect()
 }
 

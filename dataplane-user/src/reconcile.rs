@@ -7,6 +7,7 @@
 //! end. A failed action is tried again, ever slower, and at once when its record or interface changes.
 
 mod alarm;
+mod aside;
 mod device;
 mod memory;
 mod store;
@@ -30,20 +31,22 @@ use self::{
 use crate::{
     apply::{self, Chain, Kernel},
     bpf::{self, Attached, Note, Setting},
-    desired::{Record, Wish, wish},
+    desired::{Record, Wish},
     devices::Devices,
     kubernetes::Change,
+    metadata::Metadata,
     netlink::{self, Changes, Link, Stack},
     observe::{self, Accept, Presence},
     plan::{
         Action, Found, Observed,
         network::{self, Shown},
-        orphans, plan,
+        orphans, plan, sources,
         steering::{Target, Targets},
     },
     pods::{Offer, Offers},
     proc::Proc,
     records::Records,
+    states::States,
     status::{self, Failure, Reason, Situation},
     sysctl::Sysctl,
     sysfs::Sysfs,
@@ -68,6 +71,9 @@ pub struct Agent {
     pub offers: Offers,
     /// Absent: none is offered.
     pub devices: Option<Offering>,
+    pub metadata: Metadata,
+    /// Where applications read of their interfaces, beside the statuses of the records.
+    pub states: Option<States>,
 }
 
 /// Where devices are offered, and who says which pod has one.
@@ -113,6 +119,7 @@ impl Agent {
         let mut changes = pin!(changes.ready_chunks(64));
         let mut store = Store::default();
         let mut alarm = Alarm::default();
+        let mut metadata = self.metadata.clone();
         loop {
             tokio::select! {
                 batch = changes.next() => {
@@ -121,6 +128,7 @@ impl Agent {
                     }
                 }
                 changed = links.next() => changed.ok_or(Error::LinksClosed)?,
+                () = metadata.changed() => {}
                 () = alarm.ring() => {}
                 () = shutdown.cancelled() => return Ok(()),
             }
@@ -144,7 +152,7 @@ impl Agent {
             }
             let memory = store.memories.entry(record.uid()).or_default();
             let wish = match &*record {
-                Record::Readable(readable) => Ok(wish(readable)),
+                Record::Readable(readable) => Ok(self.wish(readable, memory, &mut alarm)),
                 Record::Unreadable(unreadable) => {
                     let release = unreadable.release.clone();
                     release.ok_or_else(|| status::unreadable(unreadable))
@@ -160,6 +168,7 @@ impl Agent {
                 self.metrics.set_up(took);
             }
             memory.phase = status.phase;
+            self.tell_applications(record, &status);
             self.report(record, status, &mut alarm).await;
         }
         if let Some(Offering { devices, .. }) = &self.devices {
@@ -169,6 +178,7 @@ impl Agent {
         let phases = store.memories.values().map(|memory| memory.phase);
         self.metrics.looked(phases);
         self.metrics.tell_interfaces(store.interfaces());
+        self.metadata.ask_for(store.macs(&self.instance));
         alarm
     }
 
@@ -237,6 +247,7 @@ impl Agent {
                     xdp_reason: memory.xdp_reason.as_deref(),
                     missing,
                     generation: record.generation(),
+                    difference: memory.lasting_difference(now),
                     last: record.status(),
                 };
                 let status = status::status(&situation);
@@ -337,6 +348,7 @@ impl Agent {
             sysctls: BTreeMap::new(),
             names: self.kernel.notes(Note::Name).await?,
             devices: self.devices().await?,
+            unmanaged: self.kernel.unmanaged(),
         };
         for sysctl in Sysctl::ALL {
             let values = self.kernel.found(Setting::Sysctl(sysctl)).await?;
@@ -359,6 +371,10 @@ impl Agent {
             name: wish
                 .eni()
                 .and_then(|eni| world.found.names.get(eni.as_str()).cloned()),
+            is_unmanaged: world.found.unmanaged.as_ref().map(|enis| {
+                let eni = wish.eni().map(EniId::as_str);
+                eni.is_some_and(|eni| enis.contains(eni))
+            }),
             rp_filter: self.kernel.sysctl(Sysctl::RpFilter, "all").unwrap_or(0),
         }
     }
@@ -428,6 +444,7 @@ impl Agent {
             return;
         };
         let recorded: Vec<EniId> = store.enis().cloned().collect();
+        self.remove_states(&recorded);
         let mut memory = Memory::default();
         let mut orphans = orphans(&attached, &found, &recorded);
         let devices = self.orphaned_devices(&found, &recorded).await;
@@ -438,7 +455,10 @@ impl Agent {
         orphans.extend(devices);
         if let (Some(tables), Ok(stack)) = (store.tables(), self.kernel.stack().await) {
             let strays = network::orphans(&stack, &tables);
-            orphans.extend(strays.into_iter().map(Action::Network));
+            let strays = strays
+                .into_iter()
+                .chain(sources::orphans(&stack.sources, &recorded));
+            orphans.extend(strays.map(Action::Network));
         }
         if let Some(failure) = self.apply_all(&orphans, &mut memory).await {
             debug!(message = failure.message, "Orphan kept");

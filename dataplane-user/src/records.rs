@@ -10,6 +10,7 @@ use crate::{
     imds::Imds,
     kubernetes::{self, Change, Kubernetes},
     standalone::{self, Standalone},
+    states::States,
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +20,9 @@ pub enum Error {
     #[error(transparent)]
     Standalone(#[from] standalone::Error),
 }
+
+/// Where an agent without Kubernetes writes what is there of its interfaces.
+const STATES: &str = "/run/eniway/interfaces";
 
 /// The records of this node.
 #[derive(Clone)]
@@ -32,7 +36,9 @@ impl Records {
     pub async fn open(config: &Config) -> Result<Self, Error> {
         if let Some(path) = &config.config {
             let imds = Imds::new(&config.imds);
-            let standalone = Standalone::open(path, imds, config.states.clone())?;
+            let states = config.states.clone();
+            let states = states.unwrap_or_else(|| STATES.into());
+            let standalone = Standalone::open(path, imds, States::new(states))?;
             return Ok(Self::File(Box::new(standalone)));
         }
         let kubernetes = Kubernetes::connect(

@@ -16,8 +16,11 @@ use crate::{
     config::Config,
     device_plugins::{self, Folders},
     devices::Devices,
+    imds::Imds,
     kubernetes::HEARTBEAT,
+    metadata::Metadata,
     netlink,
+    networkd::Networkd,
     observe::Accept,
     pci::Pci,
     pods::Offers,
@@ -25,6 +28,7 @@ use crate::{
     reconcile::{self, Agent, Offering},
     records::{self, Records},
     sockets, sriov,
+    states::States,
     sysctl::Sysctls,
     sysfs::Sysfs,
     telemetry::{self, Metrics},
@@ -168,6 +172,7 @@ async fn work(
             netlink,
             Sysctls::new(&config.sysctls),
             Pci::new(&config.sysfs, config.sysfs_writable.as_ref()),
+            Networkd::new(&config.systemd, &config.bus),
             doors.programs,
         ),
         records: records.clone(),
@@ -184,6 +189,12 @@ async fn work(
             devices: doors.devices,
             pods: Pods::new(&config.pod_resources),
         }),
+        // Without Kubernetes they are the statuses.
+        states: match config.config {
+            Some(_) => None,
+            None => config.states.clone().map(States::new),
+        },
+        metadata: Metadata::follow(config.compare_metadata.then(|| Imds::new(&config.imds))),
     };
     let changes = records.changes();
     Ok(agent.run(changes, links, shutdown.clone()).await?)

@@ -16,7 +16,7 @@ use eniway_api::{
 use futures::Stream;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tracing::warn;
 
 use crate::{
@@ -24,6 +24,7 @@ use crate::{
     desired::Record,
     imds::{Imds, Interface, Metadata},
     kubernetes::Change,
+    states::{self, States},
 };
 
 /// How often the metadata service is asked, which tells of no change by itself.
@@ -43,13 +44,8 @@ pub enum Error {
         #[source]
         source: Box<toml::de::Error>,
     },
-    #[error("write the state of {eni} to {path}", path = .path.display())]
-    Write {
-        eni: String,
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
+    #[error(transparent)]
+    State(#[from] states::Error),
 }
 
 /// The file.
@@ -85,22 +81,6 @@ const fn on() -> bool {
     true
 }
 
-/// What is told of an interface, in a file of its own.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct State<'a> {
-    ec2: Option<&'a Ec2Status>,
-    node: &'a NodeStatus,
-    /// What its network was asked for, by which it is given back.
-    interface: Option<&'a InterfaceWish>,
-}
-
-/// What of it is read again.
-#[derive(Deserialize)]
-struct Asked {
-    interface: Option<InterfaceWish>,
-}
-
 /// The ENIs that have been set up since the boot, with what their networks were asked for.
 pub type Known = BTreeMap<EniId, InterfaceWish>;
 
@@ -109,13 +89,12 @@ pub type Known = BTreeMap<EniId, InterfaceWish>;
 pub struct Standalone {
     file: File,
     imds: Imds,
-    /// Where the states are written.
-    folder: PathBuf,
+    states: States,
 }
 
 impl Standalone {
     /// Reads the file, once: a changed one is read by a restart, which loses no packet.
-    pub fn open(path: &Path, imds: Imds, folder: PathBuf) -> Result<Self, Error> {
+    pub fn open(path: &Path, imds: Imds, states: States) -> Result<Self, Error> {
         let text = fs::read_to_string(path).map_err(|source| Error::Read {
             path: path.to_owned(),
             source,
@@ -124,7 +103,7 @@ impl Standalone {
             path: path.to_owned(),
             source: Box::new(source),
         })?;
-        Ok(Self { file, imds, folder })
+        Ok(Self { file, imds, states })
     }
 
     /// Asks until the metadata service answers.
@@ -172,62 +151,18 @@ impl Standalone {
 
     /// By the states. That of an ENI that is not there any more goes.
     fn known(&self, metadata: &Metadata) -> Known {
-        let mut known = Known::new();
-        let Ok(entries) = fs::read_dir(&self.folder) else {
-            return known;
-        };
-        for path in entries.flatten().map(|entry| entry.path()) {
-            let is_state = path.extension().is_some_and(|it| it == "json");
-            let Some(name) = path.file_stem().filter(|_| is_state) else {
-                continue;
-            };
-            let eni = EniId::from(&*name.to_string_lossy());
-            if metadata.interfaces.iter().any(|it| it.eni == eni) {
-                let state = fs::read(&path).unwrap_or_default();
-                let asked = serde_json::from_slice(&state);
-                let asked = asked.unwrap_or(Asked { interface: None });
-                known.insert(eni, asked.interface.unwrap_or_default());
-            } else {
-                let _is_told_again = fs::remove_file(&path);
-            }
+        let is_here = |eni: &EniId| metadata.interfaces.iter().any(|it| it.eni == *eni);
+        let known = self.states.known().into_iter();
+        let (here, gone): (Vec<_>, Vec<_>) = known.partition(|(eni, _)| is_here(eni));
+        for (eni, _) in gone {
+            let _is_told_again = self.states.remove(&eni);
         }
-        known
+        here.into_iter().collect()
     }
 
-    /// Writes what is there of an interface, for applications and people: `<folder>/<eni>.json`; of one that is
-    /// released there is nothing.
+    /// Writes what is there of an interface.
     pub fn write_status(&self, record: &Record, status: &NodeStatus) -> Result<(), Error> {
-        let eni = record.name();
-        let path = self.folder.join(format!("{eni}.json"));
-        let (ec2, interface) = match record {
-            Record::Readable(record) => {
-                let ec2 = record.status.as_ref().and_then(|it| it.ec2.as_ref());
-                (ec2, record.spec.interface.as_ref())
-            }
-            Record::Unreadable(_) => (None, None),
-        };
-        let state = State {
-            ec2,
-            node: status,
-            interface,
-        };
-        let write = || {
-            if status.released {
-                return match fs::remove_file(&path) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                    _ => Ok(()),
-                };
-            }
-            fs::create_dir_all(&self.folder)?;
-            let part = self.folder.join(format!(".{eni}.part"));
-            fs::write(&part, serde_json::to_vec_pretty(&state)?)?;
-            fs::rename(&part, &path)
-        };
-        write().map_err(|source| Error::Write {
-            eni: eni.clone(),
-            path: path.clone(),
-            source,
-        })
+        Ok(self.states.write(record, status)?)
     }
 }
 

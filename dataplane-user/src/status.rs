@@ -94,6 +94,8 @@ pub struct Situation<'a> {
     /// How long the interface has been looked for.
     pub missing: Duration,
     pub generation: Option<i64>,
+    /// Where the metadata has long differed from the record.
+    pub difference: Option<&'a str>,
     /// What was said before.
     pub last: Option<&'a NodeStatus>,
 }
@@ -131,6 +133,7 @@ pub fn status(situation: &Situation<'_>) -> NodeStatus {
     };
     NodeStatus {
         observed_generation: situation.generation,
+        metadata_difference: situation.difference.map(str::to_owned),
         ..status
     }
 }

@@ -3,12 +3,15 @@
 mod af_xdp;
 mod devices;
 mod dhcp;
+mod metadata;
 mod network;
+mod networkd;
 mod pods;
 mod sockets;
 mod standalone;
 mod steering;
 mod storm;
+mod translation;
 mod trouble;
 
 use std::time::Duration;

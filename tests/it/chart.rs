@@ -61,7 +61,7 @@ const FULL: &[&str] = &[
     "--set",
     "aws.region=eu-west-1,aws.endpointUrl=http://10.0.0.1:4566,aws.vpcId=vpc-0123",
     "--set",
-    "metrics.serviceMonitor.enabled=true,controller.hostNetwork=true,agent.acceptVirtual=true,agent.xdpSockets=true,agent.cni.install=true",
+    "metrics.serviceMonitor.enabled=true,controller.hostNetwork=true,agent.acceptVirtual=true,agent.xdpSockets=true,agent.cni.install=true,agent.networkd.unmanage=true,agent.networkd.reload=true",
     "--set",
     "agent.dpdk.enabled=true,agent.dpdk.allowUnsafeNoIOMMU=true,agent.dpdk.debugfs=true,agent.devicePlugin.enabled=true,agent.dpdk.sriovConfig=/etc/pcidp/config.json",
     "--set",

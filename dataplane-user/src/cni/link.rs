@@ -188,12 +188,14 @@ fn alias(network: &str, container: &str, interface: &str) -> String {
 
 /// A name of 15 bytes, the most that the kernel takes: FNV-1a over what makes the attachment its own, for it must
 /// be the same in every release.
+///
+/// It does not begin as the veths of the VPC CNI do (`eni`), by which iptables' rules and Calico know pods of theirs.
 fn node_name(call: &CniCall, network: &str) -> String {
     let text = alias(network, &call.container, &call.interface);
     let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
-    format!("eni{:012x}", hash >> 16)
+    format!("enw{:012x}", hash >> 16)
 }
 
 /// Some runtimes forbid IPv6 to new interfaces. Where there is none at all there is nothing to allow.
@@ -239,7 +241,7 @@ mod tests {
             interface: interface.to_owned(),
         };
         let name = node_name(&call("a", "net1"), "fast");
-        assert_eq!(name, "eni1de6451dd500");
+        assert_eq!(name, "enw1de6451dd500");
         assert_ne!(node_name(&call("a", "net2"), "fast"), name);
         assert_ne!(node_name(&call("b", "net1"), "fast"), name);
         assert_ne!(node_name(&call("a", "net1"), "slow"), name);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use eniway_api::{Addressing, Ec2Status, InterfaceWish, Routing, RpFilter};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 use crate::{
     netlink::{Rule, TABLES},
@@ -31,6 +31,10 @@ pub struct Network {
     /// Routes of that table.
     pub ways: Vec<Way>,
     pub rules: BTreeSet<Rule>,
+    /// Whether nobody else is to configure it.
+    pub is_ours: bool,
+    /// Whatever leaves the interface with one of these keeps it. Only IPv4 is translated to the node's address.
+    pub sources: Vec<Ipv4Net>,
     /// Addresses and prefixes that pods may have.
     pub pods: Vec<IpNet>,
 }
@@ -71,8 +75,15 @@ pub fn network(wish: Option<&InterfaceWish>, ec2: &Ec2Status) -> Network {
             of_pods.extend(others);
         }
     }
+    network.is_ours = true;
     in_its_subnet(&mut network.addresses, &ec2.subnet_cidrs);
     network.sysctls = sysctls(wish.rp_filter.unwrap_or_default());
+    let sources = ec2.addresses.iter().chain(&ec2.prefixes);
+    let sources = sources.filter_map(|source| match source {
+        IpNet::V4(source) => Some(source.trunc()),
+        IpNet::V6(_) => None,
+    });
+    network.sources = sources.collect();
     let Some(table) = table else { return network };
     match wish.routing {
         Some(Routing::None) => {}
@@ -176,7 +187,7 @@ fn router(network: IpAddr) -> IpAddr {
 
 fn everywhere(v4: bool) -> IpNet {
     if v4 {
-        IpNet::V4(ipnet::Ipv4Net::default())
+        IpNet::V4(Ipv4Net::default())
     } else {
         IpNet::V6(ipnet::Ipv6Net::default())
     }
@@ -206,6 +217,10 @@ mod tests {
             ..Network::default()
         };
         assert_eq!(network, nothing);
+        // What somebody else gave an interface is not ours to keep.
+        let unaddressed = InterfaceWish::default();
+        let network = super::network(Some(&unaddressed), &ec2());
+        assert!(network.sources.is_empty() && !network.is_ours);
     }
 
     #[test]
@@ -221,6 +236,8 @@ mod tests {
             ["10.0.1.7/24", "10.0.1.9/32", "2600:1f13::7/128"]
         );
         assert_eq!(network.sysctls[&Sysctl::RpFilter], 2);
+        let kept: Vec<_> = network.sources.iter().map(ToString::to_string).collect();
+        assert_eq!(kept, ["10.0.1.7/32", "10.0.1.9/32", "10.0.1.16/28"]);
         let sources: Vec<_> = network
             .rules
             .iter()

@@ -8,11 +8,15 @@ use nix::errno::Errno;
 use rtnetlink::sys::{Socket, SocketAddr};
 
 /// Whom a message is for.
-pub(crate) use rtnetlink::sys::protocols::{NETLINK_GENERIC, NETLINK_ROUTE};
+pub(crate) use rtnetlink::sys::protocols::{NETLINK_GENERIC, NETLINK_NETFILTER, NETLINK_ROUTE};
 
 // linux/netlink.h.
-const NLM_F_REQUEST: u16 = 1;
-const NLM_F_ACK: u16 = 4;
+pub(crate) const NLM_F_REQUEST: u16 = 1;
+pub(crate) const NLM_F_ACK: u16 = 4;
+pub(crate) const NLM_F_DUMP: u16 = 0x300;
+pub(crate) const NLM_F_CREATE: u16 = 0x400;
+pub(crate) const NLM_F_APPEND: u16 = 0x800;
+const NLMSG_DONE: u16 = 3;
 const NLM_F_CAPPED: u16 = 0x100;
 const NLM_F_ACK_TLVS: u16 = 0x200;
 const NLMSG_ERROR: u16 = 2;
@@ -32,11 +36,16 @@ pub(crate) struct Refusal {
 /// A message: its header, then `body`. An answer is asked for, and nothing but the word of success if
 /// `acknowledged`.
 pub(crate) fn message(kind: u16, acknowledged: bool, body: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(HEADER + body.len()).unwrap_or(u32::MAX);
     let flags = match acknowledged {
         true => NLM_F_REQUEST | NLM_F_ACK,
         false => NLM_F_REQUEST,
     };
+    flagged(kind, flags, body)
+}
+
+/// A message with all its flags.
+pub(crate) fn flagged(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(HEADER + body.len()).unwrap_or(u32::MAX);
     let mut message = length.to_ne_bytes().to_vec();
     message.extend(kind.to_ne_bytes());
     message.extend(flags.to_ne_bytes());
@@ -57,15 +66,65 @@ pub(crate) fn push(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
 
 /// Sends `message` and waits for the first answer. The inner result is the kernel's own no.
 pub(crate) fn ask(protocol: isize, message: &[u8]) -> io::Result<Result<Vec<u8>, Refusal>> {
-    let mut socket = Socket::new(protocol)?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-    socket.set_ext_ack(true)?;
-    socket.send(message, 0)?;
+    let socket = send(protocol, message)?;
     let (answer, _) = socket.recv_from_full()?;
     Ok(match refusal(&answer) {
         Some(refusal) => Err(refusal),
         None => Ok(answer),
+    })
+}
+
+/// Sends `request` and waits for all that the kernel lists, a message each.
+pub(crate) fn list(protocol: isize, request: &[u8]) -> io::Result<Result<Vec<Vec<u8>>, Refusal>> {
+    let socket = send(protocol, request)?;
+    let mut listed = Vec::new();
+    loop {
+        let (answer, _) = socket.recv_from_full()?;
+        for message in messages(&answer) {
+            if let Some(refusal) = refusal(message) {
+                return Ok(Err(refusal));
+            }
+            match field(message, 4) {
+                Some(NLMSG_DONE | NLMSG_ERROR) => return Ok(Ok(listed)),
+                _ => listed.push(message.to_vec()),
+            }
+        }
+    }
+}
+
+/// Sends messages of which `acknowledged` ask for an answer, and waits for these, or for the first no.
+pub(crate) fn submit(
+    protocol: isize,
+    messages: &[u8],
+    acknowledged: usize,
+) -> io::Result<Result<(), Refusal>> {
+    let socket = send(protocol, messages)?;
+    for _ in 0..acknowledged {
+        let (answer, _) = socket.recv_from_full()?;
+        if let Some(refusal) = refusal(&answer) {
+            return Ok(Err(refusal));
+        }
+    }
+    Ok(Ok(()))
+}
+
+fn send(protocol: isize, messages: &[u8]) -> io::Result<Socket> {
+    let mut socket = Socket::new(protocol)?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    socket.set_ext_ack(true)?;
+    socket.send(messages, 0)?;
+    Ok(socket)
+}
+
+/// The messages that came at once.
+pub(crate) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let length = u32::from_ne_bytes(*bytes.first_chunk()?);
+        let length = usize::try_from(length).ok()?;
+        let message = bytes.get(..length).filter(|one| one.len() >= HEADER)?;
+        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some(message)
     })
 }
 
@@ -98,15 +157,20 @@ fn text(answer: &[u8]) -> Option<String> {
 }
 
 /// The value of the first attribute of a kind.
-pub(crate) fn attribute(mut attributes: &[u8], kind: u16) -> Option<&[u8]> {
-    loop {
-        let length = usize::from(field(attributes, 0)?);
-        let value = attributes.get(4..length)?;
-        if field(attributes, 2)? & NLA_TYPE_MASK == kind {
-            return Some(value);
-        }
-        attributes = attributes.get(length.next_multiple_of(4)..)?;
-    }
+pub(crate) fn attribute(all: &[u8], kind: u16) -> Option<&[u8]> {
+    let mut attributes = attributes(all);
+    attributes.find_map(|(one, value)| (one == kind).then_some(value))
+}
+
+/// All attributes: what kind each is, and its value.
+pub(crate) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let length = usize::from(field(bytes, 0)?);
+        let value = bytes.get(4..length)?;
+        let kind = field(bytes, 2)? & NLA_TYPE_MASK;
+        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((kind, value))
+    })
 }
 
 /// The number of two bytes at `offset`.
@@ -168,5 +232,20 @@ mod tests {
         assert_eq!(body.len(), 16);
         assert_eq!(attribute(&body, 8), Some(9_u32.to_ne_bytes().as_slice()));
         assert_eq!(attribute(&body, 9), None);
+    }
+
+    #[test]
+    fn messages_that_come_at_once_are_told_apart_and_a_cut_one_is_none() {
+        let mut at_once = message(3, false, &[1; 5]);
+        at_once.resize(24, 0);
+        at_once.extend(message(4, false, &[2; 4]));
+        let kinds = |bytes: &[u8]| -> Vec<_> {
+            let kinds = messages(bytes).map(|one| (field(one, 4), one.len()));
+            kinds.collect()
+        };
+        assert_eq!(kinds(&at_once), [(Some(3), 21), (Some(4), 20)]);
+        at_once.pop();
+        assert_eq!(kinds(&at_once).len(), 1);
+        assert_eq!(kinds(&[0; 16]), []);
     }
 }

@@ -20,7 +20,7 @@ use rtnetlink::{
     },
 };
 
-use super::{Error, IfIndex, Netlink, Release};
+use super::{Error, IfIndex, Netlink, Release, Sources};
 
 /// Our number among those that change routes. Nobody is known to use it (iproute2's rt_protos and rt_protos.d;
 /// 186 to 192 are FRR's).
@@ -39,6 +39,8 @@ pub struct Stack {
     pub routes: Vec<Route>,
     /// Ours.
     pub rules: Vec<Rule>,
+    /// Who translates addresses.
+    pub sources: Sources,
 }
 
 /// An address of an interface.

@@ -4,12 +4,13 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use eniway_api::EniId;
+use eniway_api::{EniId, MacAddress};
 use ipnet::IpNet;
 
+use super::sources;
 use crate::{
     desired::network::Network,
-    netlink::{IfIndex, Route, Rule, Stack},
+    netlink::{IfIndex, KeptSource, Route, Rule, Stack},
     observe::{Interface, Presence},
     sysctl::Sysctl,
 };
@@ -24,6 +25,8 @@ pub struct Shown {
     pub found: BTreeMap<Sysctl, u32>,
     /// The alternative name that we gave it, whether it is there or not.
     pub name: Option<String>,
+    /// Whether systemd-networkd leaves it alone; absent where there is none.
+    pub is_unmanaged: Option<bool>,
     /// The node's own setting, below which no interface's counts.
     pub rp_filter: u32,
 }
@@ -81,6 +84,18 @@ pub enum Change {
     RemoveRoute(Route),
     AddRule(Rule),
     RemoveRule(Rule),
+    /// Lets nobody translate a source.
+    KeepSource(KeptSource),
+    FreeSource(KeptSource),
+    /// Tells systemd-networkd to leave the interface alone.
+    Unmanage {
+        eni: EniId,
+        mac: MacAddress,
+    },
+    /// Leaves it to systemd-networkd again.
+    Manage {
+        eni: EniId,
+    },
 }
 
 /// What makes the network what it should be. Routes wait until the interface is up: the kernel takes none before.
@@ -135,6 +150,7 @@ pub fn provide(
         .iter()
         .filter(|rule| !shown.stack.rules.contains(rule));
     changes.extend(missing.copied().map(Change::AddRule));
+    changes.extend(sources::keep(eni, wanted, index, &shown.stack.sources));
 
     let of_table = |table: u32| wanted.table == Some(table);
     let rules = shown.stack.rules.iter();
@@ -178,6 +194,7 @@ pub fn withdraw(eni: &EniId, wanted: &Network, presence: &Presence, shown: &Show
         .filter(|rule| wanted.rules.contains(rule))
         .copied()
         .map(Change::RemoveRule)
+        .chain(sources::free(eni, &shown.stack.sources))
         .collect();
     let Presence::Present(interface) = presence else {
         let found = shown.found.keys().map(|sysctl| Change::Forget {
@@ -226,10 +243,12 @@ fn unname(eni: &EniId, interface: &Interface, name: &str) -> Change {
 
 /// What takes the rules away of an interface that a pod has. Its addresses and routes went with it, its rules did not.
 #[must_use]
-pub fn suspend(wanted: &Network, shown: &Shown) -> Vec<Change> {
+pub fn suspend(eni: &EniId, wanted: &Network, shown: &Shown) -> Vec<Change> {
     let rules = shown.stack.rules.iter();
     let left = rules.filter(|rule| wanted.table == Some(rule.table));
-    left.copied().map(Change::RemoveRule).collect()
+    let left = left.copied().map(Change::RemoveRule);
+    left.chain(sources::free(eni, &shown.stack.sources))
+        .collect()
 }
 
 /// Our rules and routes of tables that no record uses.
@@ -320,6 +339,10 @@ impl Change {
             Self::RemoveRoute(_) => "remove_route",
             Self::AddRule(_) => "add_rule",
             Self::RemoveRule(_) => "remove_rule",
+            Self::KeepSource(_) => "keep_source",
+            Self::FreeSource(_) => "free_source",
+            Self::Unmanage { .. } => "unmanage",
+            Self::Manage { .. } => "manage",
         }
     }
 }
@@ -359,6 +382,10 @@ impl fmt::Display for Change {
             Self::RemoveRoute(route) => write!(f, "remove {route}"),
             Self::AddRule(rule) => write!(f, "add {rule}"),
             Self::RemoveRule(rule) => write!(f, "remove {rule}"),
+            Self::KeepSource(one) => write!(f, "keep {one}"),
+            Self::FreeSource(one) => write!(f, "no longer keep {one}"),
+            Self::Unmanage { eni, .. } => write!(f, "tell systemd-networkd to leave {eni} alone"),
+            Self::Manage { eni } => write!(f, "leave {eni} to systemd-networkd"),
         }
     }
 }
@@ -370,6 +397,18 @@ impl fmt::Display for Route {
             write!(f, " by {gateway}")?;
         }
         write!(f, " in table {}", self.table)
+    }
+}
+
+impl fmt::Display for KeptSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            source, interface, ..
+        } = self;
+        write!(
+            f,
+            "the source {source} of what leaves by interface {interface}"
+        )
     }
 }
 

@@ -14,6 +14,9 @@ use crate::{
     status::{Failure, MISSING, Reason},
 };
 
+/// How late record and metadata may be. The controller reads EC2 as a whole every 60 to 66 seconds.
+const LATE: Duration = Duration::from_secs(90);
+
 /// What must be remembered of one record between rounds; all of it can be lost.
 #[derive(Default)]
 pub(super) struct Memory {
@@ -22,6 +25,8 @@ pub(super) struct Memory {
     pub(super) failed: Option<Failed>,
     pub(super) missing_since: Option<Instant>,
     pub(super) phase: NodePhase,
+    /// Where the metadata differs from the record, and since when.
+    difference: Option<(String, Instant)>,
     /// When its interface came, while it is not set up.
     came: Option<Instant>,
     /// The name of its interface, while it is here.
@@ -118,6 +123,24 @@ impl Memory {
         })
     }
 
+    /// Remembers how the metadata differs from the record.
+    pub(super) fn differs(&mut self, difference: Option<String>, now: Instant, alarm: &mut Alarm) {
+        let since = match (&self.difference, &difference) {
+            (Some((_, since)), Some(_)) => *since,
+            _ => now,
+        };
+        if difference.is_some() && now < since + LATE {
+            alarm.at(since + LATE);
+        }
+        self.difference = difference.map(|difference| (difference, since));
+    }
+
+    /// Where the metadata has differed for longer than one of the two may be late.
+    pub(super) fn lasting_difference(&self, now: Instant) -> Option<&str> {
+        let (difference, since) = self.difference.as_ref()?;
+        (now >= *since + LATE).then_some(difference)
+    }
+
     /// How long the interface has been missing; not while a pod has it, or DPDK.
     pub(super) fn missing(
         &mut self,
@@ -138,5 +161,28 @@ impl Memory {
             alarm.at(since + MISSING);
         }
         now - since
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_is_told_once_neither_can_be_late_any_more() {
+        let (mut memory, mut alarm) = (Memory::default(), Alarm::default());
+        let start = Instant::now();
+        let mut told = |seconds, difference: Option<&str>| {
+            let now = start + Duration::from_secs(seconds);
+            memory.differs(difference.map(str::to_owned), now, &mut alarm);
+            memory.lasting_difference(now).map(str::to_owned)
+        };
+        assert_eq!(told(0, Some("one")), None);
+        assert_eq!(told(60, Some("another")), None);
+        assert_eq!(told(90, Some("another")).as_deref(), Some("another"));
+        assert_eq!(told(91, None), None);
+        assert_eq!(told(100, Some("one")), None, "it begins anew");
+        assert_eq!(told(189, Some("one")), None);
+        assert!(told(190, Some("one")).is_some());
     }
 }

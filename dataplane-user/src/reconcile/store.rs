@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use eniway_api::EniId;
+use eniway_api::{EniId, InstanceId, MacAddress};
 
 use super::memory::Memory;
 use crate::{
-    desired::{Record, wish},
+    desired::{Record, Wish, wish},
     kubernetes::Change,
 };
 
@@ -40,6 +40,17 @@ impl Store {
 
     pub(super) fn enis(&self) -> impl Iterator<Item = &EniId> {
         self.records.values().filter_map(Record::eni)
+    }
+
+    /// The MAC addresses of the interfaces that are asked for.
+    pub(super) fn macs(&self, instance: &InstanceId) -> BTreeSet<MacAddress> {
+        let records = self.records.values().filter_map(|record| match record {
+            Record::Readable(readable) if !record.is_of_other_instance(instance) => Some(readable),
+            Record::Readable(_) | Record::Unreadable(_) => None,
+        });
+        let wishes = records.map(|record| wish(record));
+        let provided = wishes.filter(|wish| matches!(wish, Wish::Provide(_)));
+        provided.filter_map(|wish| wish.mac()).collect()
     }
 
     /// The ENIs whose interfaces are here, and the interfaces' names.

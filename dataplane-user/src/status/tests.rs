@@ -113,6 +113,7 @@ fn check(case: &Case, expected: &Expect) {
         xdp_reason: None,
         missing: case.missing,
         generation: None,
+        difference: None,
         last: case.last.as_ref(),
     });
     expected.assert_eq(&serde_json::to_string(&status).unwrap());

@@ -1,12 +1,13 @@
 //! What is asked of a driver, and what may be changed for native XDP, on a kernel's own veth. Needs root.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
 use eniway_agent::{
     apply::{Kernel, Programs},
     bpf::{self, AttachReport, Bpf, IngressMode, Mode, Setting, WantedIngress},
     desired::{self, Desired, Network, Wish},
     netlink::{self, Device, Release, XdpFeatures},
+    networkd::Networkd,
     observe::{self, Accept, Interface, Presence},
     pci::Pci,
     plan::{Action, Observed, dpdk, network::Shown, plan, steering::Targets},
@@ -39,6 +40,7 @@ impl Old {
                 netlink.clone(),
                 Sysctls::new("/proc/sys/net"),
                 Pci::new("/sys", None::<&str>),
+                Networkd::new(Path::new("/nowhere"), Path::new("/nowhere")),
                 Programs::opened(root, bpf),
             ),
             netlink,

@@ -99,6 +99,50 @@ fn maps_of_sockets_are_handed_out_on_request_only() {
 }
 
 #[test]
+fn the_metadata_service_is_asked_unless_somebody_minds() {
+    let asks = |arguments: &[&str]| {
+        let agent = pods(arguments).remove(0).1;
+        let arguments = &agent["containers"][0]["args"];
+        arguments
+            .as_array()
+            .unwrap()
+            .contains(&json!("--compare-metadata"))
+    };
+    assert!(asks(DEFAULT));
+    assert!(!asks(&["--set=clusterName=test,agent.metadata=false"]));
+}
+
+#[test]
+fn networkd_is_told_on_request_only_and_the_bus_is_another() {
+    let agent = |arguments: &[&str]| pods(arguments).remove(0).1.to_string();
+    let none = agent(DEFAULT);
+    assert!(!none.contains("/run/systemd") && !none.contains("/run/dbus"));
+    let unmanage = "--set=clusterName=test,agent.networkd.unmanage=true";
+    let files = agent(&[unmanage]);
+    for part in [
+        r#""--systemd=/node/systemd""#,
+        r#""path":"/run/systemd/network""#,
+        r#"{"mountPath":"/node/systemd/netif","name":"netif","readOnly":true}"#,
+    ] {
+        assert!(files.contains(part), "{part} in {files}");
+    }
+    assert!(!files.contains("dbus"), "{files}");
+    let bus = agent(&[unmanage, "--set=agent.networkd.reload=true"]);
+    assert!(bus.contains("--bus=/node/dbus/system_bus_socket"), "{bus}");
+}
+
+#[test]
+fn files_for_applications_are_written_on_request_only() {
+    let (_, pod) = pods(&["--set=clusterName=test,agent.interfaceFiles=true"]).remove(0);
+    let text = pod.to_string();
+    assert!(text.contains("--states=/run/eniway/interfaces"), "{text}");
+    assert!(text.contains(r#""mountPath":"/run/eniway""#), "{text}");
+    assert!(!text.contains("--socket"), "{text}");
+    let (_, pod) = pods(DEFAULT).remove(0);
+    assert!(!pod.to_string().contains("--states"));
+}
+
+#[test]
 fn the_cni_plugin_is_installed_on_request_only_and_without_a_capability() {
     let (_, pod) = pods(DEFAULT).remove(0);
     assert_eq!(pod["initContainers"], Value::Null);

@@ -146,6 +146,10 @@ pub struct NodeStatus {
     /// Present when DPDK drives the device, or the kubelet offers it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dpdk: Option<DpdkStatus>,
+    /// Where the instance's metadata says something else of the interface than this record, for longer than either may
+    /// be late. What the metadata lists in addition is let in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata_difference: Option<String>,
     /// True when the agent has taken away all that it added, so that the interface may be detached.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub released: bool,

@@ -216,6 +216,7 @@ impl Kernel {
             sysctls,
             found,
             name: given,
+            is_unmanaged,
             ..
         } = &mut self.network;
         match change {
@@ -280,6 +281,13 @@ impl Kernel {
                 stack.rules.push(*rule);
             }
             Change::RemoveRule(rule) => take(&mut stack.rules, rule),
+            Change::KeepSource(source) => {
+                assert!(stack.sources.translated && !stack.sources.kept.contains(source));
+                stack.sources.kept.push(source.clone());
+            }
+            Change::Unmanage { .. } => assert_eq!(is_unmanaged.replace(true), Some(false)),
+            Change::Manage { .. } => assert_eq!(is_unmanaged.replace(false), Some(true)),
+            Change::FreeSource(source) => take(&mut stack.sources.kept, source),
         }
     }
 

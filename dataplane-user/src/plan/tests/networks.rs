@@ -103,6 +103,75 @@ fn an_interface_that_a_pod_takes_leaves_no_rule_behind() {
 }
 
 #[test]
+fn where_somebody_translates_an_interface_keeps_its_source_and_nowhere_else() {
+    let mut kernel = Kernel::plugged(3, true);
+    let wish = provide(wanted());
+    kernel.converge(&wish);
+    assert!(kernel.network.stack.sources.kept.is_empty());
+    kernel.network.stack.sources.translated = true;
+    check(
+        kernel.clone(),
+        &wish,
+        &expect![[r#"
+            keep the source 10.0.1.7/32 of what leaves by interface 3
+        "#]],
+    );
+    kernel.converge(&wish);
+    // EC2 gives it another address, the kernel another number, a pod has it, the record ends.
+    check(
+        kernel.clone(),
+        &provide(of(&["10.0.1.8/32"])),
+        &expect![[r#"
+            give ens6 the address 10.0.1.8/24; add the route to 10.0.1.0/24 in table 20001; add the route to 0.0.0.0/0 by 10.0.1.1 in table 20001; add the rule from 10.0.1.8/32 to table 20001; keep the source 10.0.1.8/32 of what leaves by interface 3; no longer keep the source 10.0.1.7/32 of what leaves by interface 3; remove the rule from 10.0.1.7/32 to table 20001; remove the rule from 2600:1f13::7/128 to table 20001; remove the route to 2600:1f13::/64 in table 20001; remove the route to ::/0 by fe80:ec2::1 in table 20001; take the address 10.0.1.7/24 off ens6; take the address 2600:1f13::7/128 off ens6
+        "#]],
+    );
+    let kept = kernel.network.stack.sources.clone();
+    let mut in_pod = kernel.clone();
+    in_pod.presence = Presence::Absent;
+    in_pod.converge(&wish);
+    assert!(in_pod.network.stack.sources.kept.is_empty());
+    kernel.converge(&release(false));
+    assert!(kernel.network.stack.sources.kept.is_empty());
+    assert_eq!(sources::orphans(&kept, &["eni-1".into()]), []);
+    assert_eq!(sources::orphans(&kept, &["eni-2".into()]).len(), 1);
+}
+
+#[test]
+fn an_interface_is_in_the_hands_of_networkd_before_and_after_ours() {
+    let mut kernel = Kernel::plugged(3, true);
+    kernel.network.is_unmanaged = Some(false);
+    let wish = provide(wanted());
+    let absent = Kernel {
+        presence: Presence::Absent,
+        ..kernel.clone()
+    };
+    let first = expect![[r#"
+        tell systemd-networkd to leave eni-1 alone
+    "#]];
+    check(absent, &wish, &first);
+    let rounds = kernel.converge(&wish);
+    assert!(rounds.starts_with("tell systemd-networkd"), "{rounds}");
+    let mut used = kernel.clone();
+    used.presence = Presence::Absent;
+    used.converge(&release(false));
+    assert_eq!(used.network.is_unmanaged, Some(true), "a pod has it");
+    let mut unaddressed = kernel.clone();
+    unaddressed.converge(&provide(Network::default()));
+    assert_eq!(unaddressed.network.is_unmanaged, Some(false));
+    let rounds = kernel.converge(&release(false));
+    assert!(
+        rounds.ends_with("\nleave eni-1 to systemd-networkd\n"),
+        "{rounds}"
+    );
+    let found = Found {
+        unmanaged: Some(["eni-1".to_owned()].into()),
+        ..Found::default()
+    };
+    assert_eq!(orphans(&[], &found, &["eni-1".into()]), []);
+    assert_eq!(orphans(&[], &found, &[]).len(), 1);
+}
+
+#[test]
 fn a_node_that_is_stricter_overrules() {
     let mut strict = Shown {
         rp_filter: 1,
