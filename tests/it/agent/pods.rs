@@ -121,7 +121,7 @@ fn pods_get_addresses_of_the_eni_and_are_reached_without_the_nodes_stack() {
     let inspect = node.node.command(agent.to_str().unwrap());
     let shown = inspect.args(["inspect", "eth10"]).read().unwrap();
     assert!(
-        shown.contains(&format!("pod          {one} behind eni")),
+        shown.contains(&format!("pod          {one} behind enw")),
         "{shown}"
     );
 
