@@ -7,7 +7,7 @@ use std::{
 
 use eniway_api::{
     AllocationId, Asked, AssociationId, AttachmentId, Ec2Status, EniId, InstanceId,
-    NodeEniAttachmentSpec, NodeEniRef,
+    NodeEniAttachmentSpec, NodeEniRef, mark,
 };
 use eniway_ec2::{Change, NewAttachment, NewEni};
 use ipnet::IpNet;
@@ -102,7 +102,9 @@ pub enum Action {
         uid: String,
         labels: BTreeMap<String, bool>,
     },
-    /// Take the start-up taint off the node: its interfaces are ready.
+    /// Put the taint on the node that says that a program may have a device without an IOMMU.
+    Taint { name: String, uid: String },
+    /// Take the start-up taint off the node: its interfaces are ready. Or the one above, when no program may any more.
     Untaint {
         name: String,
         uid: String,
@@ -221,7 +223,13 @@ impl fmt::Display for Action {
                 });
                 write!(f, "label node {name}: {}", listed(said))
             }
-            Self::Untaint { name, .. } => write!(f, "take the start-up taint off node {name}"),
+            Self::Taint { name, .. } => {
+                write!(f, "put the taint {} on node {name}", mark::TAINT_UNSAFE)
+            }
+            Self::Untaint { name, taints, .. } => {
+                let keys: Vec<_> = taints.iter().map(|taint| taint.key.as_str()).collect();
+                write!(f, "take the taint {} off node {name}", keys.join(", "))
+            }
             Self::Look(Look::Instance(id)) => write!(f, "look at {id}"),
             Self::Look(Look::Eni(id, _)) => write!(f, "look at {id}"),
             Self::Look(Look::Record(uid)) => write!(f, "look for interfaces of record {uid}"),

@@ -49,7 +49,9 @@ impl Controller {
             | Action::DeleteRecord { .. }
             | Action::Report { .. }
             | Action::DropFinalizer { .. } => self.write(action).await,
-            Action::LabelNode { .. } | Action::Untaint { .. } => self.mark_node(action).await,
+            Action::LabelNode { .. } | Action::Taint { .. } | Action::Untaint { .. } => {
+                self.mark_node(action).await
+            }
             Action::Create { on, .. }
             | Action::Attach { on, .. }
             | Action::Modify { on, .. }
@@ -150,6 +152,7 @@ impl Controller {
             | Action::Detach { .. }
             | Action::Delete { .. }
             | Action::LabelNode { .. }
+            | Action::Taint { .. }
             | Action::Untaint { .. }
             | Action::Look(_) => {}
         }
@@ -244,6 +247,7 @@ impl Controller {
             | Action::Report { .. }
             | Action::DropFinalizer { .. }
             | Action::LabelNode { .. }
+            | Action::Taint { .. }
             | Action::Untaint { .. }
             | Action::Look(_) => {}
         }

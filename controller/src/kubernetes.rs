@@ -118,6 +118,9 @@ pub trait Kubernetes: Send + Sync + 'static {
         uid: &'a str,
         labels: &'a BTreeMap<String, bool>,
     ) -> Answer<'a, Node>;
+    /// Puts the taint on this very node that says that a program may have a device without an IOMMU; returned as it is
+    /// then.
+    fn taint<'a>(&'a self, name: &'a str, uid: &'a str) -> Answer<'a, Node>;
     /// Takes taints off this very node, unless they stand elsewhere by now; returned as it is then.
     fn untaint<'a>(&'a self, name: &'a str, uid: &'a str, taints: &'a [Taint]) -> Answer<'a, Node>;
     /// Puts our finalizer on a pool, or takes it away.

@@ -7,6 +7,7 @@ pub(crate) mod addresses;
 mod adopt;
 mod elastic_ip;
 mod ena_queues;
+mod exposure;
 mod grow;
 mod member;
 mod places;
@@ -29,7 +30,7 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 pub(crate) use self::member::marks_of_holder;
-pub use self::readiness::announce;
+pub use self::{exposure::expose, readiness::announce};
 use crate::{
     action::{Action, Look, Target},
     desired::Desired,

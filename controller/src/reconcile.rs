@@ -19,7 +19,7 @@ use crate::{
     desired::{Declared, Fleet, Inputs, Node, Others, desired, restrain},
     holders::Pod,
     kubernetes::age,
-    plan::{Agent, Now, Observed, Plan, addresses::gives_up, announce, plan},
+    plan::{Agent, Now, Observed, Plan, addresses::gives_up, announce, expose, plan},
     rivals::rivals,
 };
 
@@ -143,7 +143,11 @@ impl Controller {
         let rivals = rivals(&records, cache.records.objects());
         let elastic_ips = cache.choose_elastic_ips(node, &records, &snapshot);
         let known = cache.nodes.get(node);
-        let said = known.map(|known| announce(known, &declared, &records, &desired));
+        let said = known.map(|known| {
+            let mut said = announce(known, &declared, &records, &desired);
+            said.extend(expose(known, &records));
+            said
+        });
         drop(cache);
         let memories = {
             let mut all = self.memories();

@@ -82,6 +82,8 @@ pub const ANNOTATION_CONFIRM_RELEASE: &str = "eniway.io/confirm-release";
 
 /// Taint that a node registers with; taken off once its interfaces are ready, and never put on.
 pub const TAINT_NOT_READY: &str = "eniway.io/not-ready";
+/// Taint of a node on which a program may have a device without an IOMMU: only pods that accept that come.
+pub const TAINT_UNSAFE: &str = "eniway.io/unsafe-no-iommu";
 /// What the labels begin with that say which NodeENIs are fulfilled on a node; see [`ready_label`].
 pub const LABEL_READY: &str = "ready.eniway.io/";
 

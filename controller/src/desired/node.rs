@@ -69,6 +69,14 @@ impl Node {
         ours.cloned().collect()
     }
 
+    /// The taints that say that a program may have a device without an IOMMU.
+    #[must_use]
+    pub fn unsafe_taints(&self) -> Vec<Taint> {
+        let ours = self.taints.iter();
+        let ours = ours.filter(|taint| taint.key == mark::TAINT_UNSAFE);
+        ours.cloned().collect()
+    }
+
     /// Whether the cloud has said all that it has to say of it.
     #[must_use]
     pub fn is_initialized(&self) -> bool {
@@ -76,10 +84,10 @@ impl Node {
     }
 }
 
-/// Whether a taint says something of how ready the node is.
+/// Whether a taint says something of how ready the node is, or was put on by us.
 #[must_use]
 pub fn matters(taint: &Taint) -> bool {
-    [mark::TAINT_NOT_READY, UNINITIALIZED].contains(&taint.key.as_str())
+    [mark::TAINT_NOT_READY, mark::TAINT_UNSAFE, UNINITIALIZED].contains(&taint.key.as_str())
 }
 
 /// Reads a node's `spec.providerID` and its labels.

@@ -186,6 +186,10 @@ impl Kubernetes for ApiServer {
         self.in_turn(move || Self::label_node(self, name, uid, labels))
     }
 
+    fn taint<'a>(&'a self, name: &'a str, uid: &'a str) -> Answer<'a, Node> {
+        self.in_turn(move || Self::taint(self, name, uid))
+    }
+
     fn untaint<'a>(&'a self, name: &'a str, uid: &'a str, taints: &'a [Taint]) -> Answer<'a, Node> {
         self.in_turn(move || Self::untaint(self, name, uid, taints))
     }

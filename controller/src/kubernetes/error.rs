@@ -33,7 +33,9 @@ pub enum Error {
     NodeEniStatus { name: String, source: kube::Error },
     #[error("set the labels of node {name}")]
     LabelNode { name: String, source: kube::Error },
-    #[error("take the start-up taint off node {name}")]
+    #[error("put a taint on node {name}")]
+    Taint { name: String, source: kube::Error },
+    #[error("take a taint off node {name}")]
     Untaint { name: String, source: kube::Error },
     #[error("change the finalizer of ENIPool {name}")]
     PoolFinalizer { name: String, source: kube::Error },
@@ -69,6 +71,7 @@ impl Error {
             | Self::NodeEniFinalizer { source, .. }
             | Self::NodeEniStatus { source, .. }
             | Self::LabelNode { source, .. }
+            | Self::Taint { source, .. }
             | Self::Untaint { source, .. }
             | Self::PoolFinalizer { source, .. }
             | Self::PoolStatus { source, .. }
@@ -90,7 +93,9 @@ impl Error {
     #[must_use]
     pub fn denies_nodes(&self) -> bool {
         match self {
-            Self::LabelNode { source, .. } | Self::Untaint { source, .. } => code(source) == 403,
+            Self::LabelNode { source, .. }
+            | Self::Taint { source, .. }
+            | Self::Untaint { source, .. } => code(source) == 403,
             _ => false,
         }
     }

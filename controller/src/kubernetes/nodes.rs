@@ -1,7 +1,8 @@
-//! Writes of nodes: labels and a taint of ours, and nothing else of theirs.
+//! Writes of nodes: labels and taints of ours, and nothing else of theirs.
 
 use std::collections::BTreeMap;
 
+use eniway_api::mark;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
@@ -32,6 +33,33 @@ impl ApiServer {
             })
     }
 
+    /// Puts our taint on this very node, after those that it has, or as its first.
+    pub(super) async fn taint(&self, name: &str, uid: &str) -> Result<Node, Error> {
+        let taint = json!({"key": mark::TAINT_UNSAFE, "effect": "NoSchedule"});
+        let is_this = json!({"op": "test", "path": "/metadata/uid", "value": uid});
+        let beside = json!({"op": "add", "path": "/spec/taints/-", "value": taint});
+        match self.patch_node(name, json!([is_this, beside])).await {
+            // There is no list to which it could be added.
+            Err(kube::Error::Api(answer)) if answer.code == 422 => {
+                let none = json!({"op": "test", "path": "/spec/taints", "value": null});
+                let alone = json!({"op": "add", "path": "/spec/taints", "value": [taint]});
+                self.patch_node(name, json!([is_this, none, alone])).await
+            }
+            written => written,
+        }
+        .map_err(|source| Error::Taint {
+            name: name.to_owned(),
+            source,
+        })
+    }
+
+    async fn patch_node(&self, name: &str, steps: serde_json::Value) -> Result<Node, kube::Error> {
+        let steps = serde_json::from_value(steps).map_err(kube::Error::SerdeError)?;
+        let patch = Patch::Json::<()>(steps);
+        let params = PatchParams::default();
+        self.nodes.patch(name, &params, &patch).await.map(node)
+    }
+
     /// Takes taints off this very node, unless they stand elsewhere by now.
     ///
     /// A list of taints can only be replaced as a whole by other kinds of patches, and then somebody's
@@ -51,16 +79,10 @@ impl ApiServer {
                 json!({"op": "remove", "path": path}),
             ]);
         }
-        let failed = |source| Error::Untaint {
+        let written = self.patch_node(name, steps.into()).await;
+        written.map_err(|source| Error::Untaint {
             name: name.to_owned(),
             source,
-        };
-        let steps = serde_json::from_value(steps.into())
-            .map_err(|error| failed(kube::Error::SerdeError(error)))?;
-        self.nodes
-            .patch(name, &PatchParams::default(), &Patch::Json::<()>(steps))
-            .await
-            .map(node)
-            .map_err(failed)
+        })
     }
 }

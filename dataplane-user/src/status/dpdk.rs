@@ -62,15 +62,35 @@ pub(super) fn handed_over(
 /// The status of an interface that the kernel should have again.
 pub(super) fn given_back(situation: &Situation<'_>, phase: NodePhase) -> NodeStatus {
     let shown = situation.observed.device;
-    if let Some(failure) = situation.failure {
-        return explain(phase, failure.reason, &failure.message);
-    }
-    match held(shown) {
-        Some(message) => explain(phase, Reason::InUse, &message),
-        None => NodeStatus {
+    let status = match (situation.failure, held(shown)) {
+        (Some(failure), _) => explain(phase, failure.reason, &failure.message),
+        (None, Some(message)) => explain(phase, Reason::InUse, &message),
+        (None, None) => NodeStatus {
             phase,
             ..NodeStatus::default()
         },
+    };
+    let (kept, function) = (shown.kept.as_ref(), shown.function.as_ref());
+    let is_away = kept.zip(function).is_some_and(|(kept, function)| {
+        let driver = function.driver.as_ref();
+        driver.is_some_and(|driver| *driver != kept.driver)
+    });
+    NodeStatus {
+        // Until it is back, whoever has it reaches what it reaches.
+        dpdk: is_away.then(|| risk(shown)),
+        ..status
+    }
+}
+
+/// What the device can reach.
+fn risk(shown: &Shown) -> DpdkStatus {
+    let function = shown.function.as_ref();
+    let group = function.and_then(|function| function.group.as_ref());
+    let is_vfio = function.and_then(|it| it.driver.as_deref()) == Some(VFIO);
+    DpdkStatus {
+        iommu_group: group.map(|group| group.number),
+        no_iommu: !is_vfio || group.is_none_or(|group| group.no_iommu),
+        ..DpdkStatus::default()
     }
 }
 
@@ -125,7 +145,6 @@ pub(super) fn with_device(
 
 fn told(desired: &Desired, shown: &Shown) -> DpdkStatus {
     let function = shown.function.as_ref();
-    let group = function.and_then(|function| function.group.as_ref());
     let numa_node = function.and_then(|function| function.numa_node);
     let resource = desired.device.resource.clone();
     match &desired.device.binding {
@@ -134,13 +153,12 @@ fn told(desired: &Desired, shown: &Shown) -> DpdkStatus {
             numa_node,
             ..DpdkStatus::default()
         },
-        Some(binding) => DpdkStatus {
+        Some(_) => DpdkStatus {
             resource_name: resource.filter(|_| shown.host.offers_devices),
-            iommu_group: group.map(|group| group.number),
-            no_iommu: binding.driver != VFIO || group.is_none_or(|group| group.no_iommu),
             write_combining: shown.write_combining,
             numa_node,
             missing: lacks(&shown.hugepages, numa_node),
+            ..risk(shown)
         },
     }
 }

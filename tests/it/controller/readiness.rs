@@ -69,11 +69,15 @@ impl Running {
 
     /// What the node's agent writes into its record.
     async fn agent_says(&self, phase: &str) {
+        self.agent_writes(&json!({"phase": phase})).await;
+    }
+
+    async fn agent_writes(&self, node: &Value) {
         let records: Api<NodeEniAttachment> = Api::all(self.client.clone());
         let agent = PatchParams::apply(mark::AGENT).force();
         for name in self.state().await.records.keys() {
             let body = json!({"apiVersion": "networking.k8s.aws/v1alpha1", "kind": "NodeENIAttachment",
-                "metadata": {"name": name}, "status": {"node": {"phase": phase}}});
+                "metadata": {"name": name}, "status": {"node": node}});
             let patch = Patch::Apply(&body);
             records.patch_status(name, &agent, &patch).await.unwrap();
         }
@@ -202,4 +206,33 @@ fn a_taint_that_came_meanwhile_is_not_lost() {
         assert!(node.taints.is_empty());
         assert_eq!(rig.taints("node1").await, ["meanwhile"]);
     });
+}
+
+#[test]
+fn a_node_on_which_a_program_may_have_all_memory_is_tainted_until_it_may_not() {
+    Rig::new(1).run(async |rig| {
+        rig.wish("first", &spec(&[SUBNET_B])).await;
+        let controller = rig.controller();
+        rig.until_record_says("AgentSilent").await;
+        let bound = json!({"phase": "Vfio", "dpdk": {"noIOMMU": true}});
+        // Without a list of taints there, and beside another's.
+        for theirs in [&[][..], &["theirs"]] {
+            rig.taint("node1", theirs).await;
+            rig.agent_writes(&bound).await;
+            let tainted = [theirs, &[mark::TAINT_UNSAFE]].concat();
+            let is_tainted = |node: &Node| keys(node) == tainted;
+            rig.until_node("node1", "it is tainted", is_tainted).await;
+            rig.agent_says("Ready").await;
+            let is_free = |node: &Node| keys(node) == theirs;
+            rig.until_node("node1", "the taint goes", is_free).await;
+        }
+        drop(controller);
+    });
+}
+
+/// The keys of a node's taints.
+fn keys(node: &Node) -> Vec<&str> {
+    let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_ref());
+    let taints = taints.into_iter().flatten();
+    taints.map(|taint| taint.key.as_str()).collect()
 }

@@ -330,7 +330,7 @@ impl Model {
                 self.records.remove(name);
             }
             // The node itself is no part of a plan.
-            Action::LabelNode { .. } | Action::Untaint { .. } => {}
+            Action::LabelNode { .. } | Action::Taint { .. } | Action::Untaint { .. } => {}
             Action::Look(look) => self.look(look),
             Action::Create { .. }
             | Action::Attach { .. }

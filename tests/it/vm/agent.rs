@@ -44,7 +44,9 @@ impl Node {
     /// Starts the agent, or starts it anew, with arguments and a file of wishes.
     pub(super) fn run_agent(&self, arguments: &str, file: &str) {
         if let Some(agent) = self.agent.take() {
-            self.machine().read("pkill -KILL -x eniway-agent").unwrap();
+            // It may not have begun yet.
+            let kill = "until pkill -KILL -x eniway-agent; do sleep 0.1; done";
+            self.machine().read(kill).unwrap();
             self.machine().wait(agent).unwrap();
         }
         let agent = eniway_tests::binary("eniway-agent");

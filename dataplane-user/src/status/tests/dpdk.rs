@@ -132,14 +132,14 @@ fn a_held_device_keeps_the_record_with_the_holders_name() {
     check(
         &case,
         &expect![[
-            r#"{"phase":"Releasing","reason":"InUse","message":"a program has the device 0000:00:06.0; it is released when it is let go"}"#
+            r#"{"phase":"Releasing","reason":"InUse","message":"a program has the device 0000:00:06.0; it is released when it is let go","dpdk":{"iommuGroup":7}}"#
         ]],
     );
     case.device.holders = vec!["process 7 (dpdk-testpmd)".to_owned()];
     check(
         &case,
         &expect![[
-            r#"{"phase":"Releasing","reason":"InUse","message":"process 7 (dpdk-testpmd) has the device 0000:00:06.0; it is released when it is let go"}"#
+            r#"{"phase":"Releasing","reason":"InUse","message":"process 7 (dpdk-testpmd) has the device 0000:00:06.0; it is released when it is let go","dpdk":{"iommuGroup":7}}"#
         ]],
     );
     case.device.kept = None;

@@ -22,7 +22,7 @@ use kube::{ResourceExt, core::Status};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::{
-    clock,
+    clock, nodes,
     store::{Store, declared, readable, wrote},
     weather::{Fate, Weather},
 };
@@ -415,20 +415,21 @@ impl Kubernetes for ApiServer {
     ) -> Answer<'a, Node> {
         Box::pin(async move {
             let written = self.write(|store| store.label_node(name, uid, labels));
-            written.await.map_err(|source| Error::LabelNode {
-                name: name.to_owned(),
-                source,
-            })
+            written.await.map_err(nodes::labelling(name))
+        })
+    }
+
+    fn taint<'a>(&'a self, name: &'a str, uid: &'a str) -> Answer<'a, Node> {
+        Box::pin(async move {
+            let written = self.write(|store| store.taint(name, uid));
+            written.await.map_err(nodes::tainting(name))
         })
     }
 
     fn untaint<'a>(&'a self, name: &'a str, uid: &'a str, taints: &'a [Taint]) -> Answer<'a, Node> {
         Box::pin(async move {
             let written = self.write(|store| store.untaint(name, uid, taints));
-            written.await.map_err(|source| Error::Untaint {
-                name: name.to_owned(),
-                source,
-            })
+            written.await.map_err(nodes::untainting(name))
         })
     }
 

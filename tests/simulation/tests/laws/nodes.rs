@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use eniway_controller::desired::{Node, Taint};
+use eniway_api::mark;
+use eniway_controller::{
+    desired::{Node, Taint},
+    kubernetes::Error,
+};
 
 use crate::{api_server::refusal, store::Store};
 
@@ -36,6 +40,16 @@ impl Store {
         Ok(self.put_node(node))
     }
 
+    pub(crate) fn taint(&mut self, name: &str, uid: &str) -> Result<Node, kube::Error> {
+        let mut node = self.this_node(name, uid)?.clone();
+        node.taints.push(Taint {
+            index: node.taints.len(),
+            key: mark::TAINT_UNSAFE.to_owned(),
+            effect: "NoSchedule".to_owned(),
+        });
+        Ok(self.put_node(node))
+    }
+
     /// Taints go where they are expected, or none does.
     pub(crate) fn untaint(
         &mut self,
@@ -59,4 +73,19 @@ impl Store {
             Err(refusal(409))
         }
     }
+}
+
+pub(crate) fn labelling(name: &str) -> impl FnOnce(kube::Error) -> Error {
+    let name = name.to_owned();
+    |source| Error::LabelNode { name, source }
+}
+
+pub(crate) fn tainting(name: &str) -> impl FnOnce(kube::Error) -> Error {
+    let name = name.to_owned();
+    |source| Error::Taint { name, source }
+}
+
+pub(crate) fn untainting(name: &str) -> impl FnOnce(kube::Error) -> Error {
+    let name = name.to_owned();
+    |source| Error::Untaint { name, source }
 }
