@@ -102,6 +102,12 @@ pub enum Action {
         uid: String,
         labels: BTreeMap<String, bool>,
     },
+    /// Write the node's interfaces on it, or take that off.
+    AnnotateNode {
+        name: String,
+        uid: String,
+        interfaces: Option<String>,
+    },
     /// Put the taint on the node that says that a program may have a device without an IOMMU.
     Taint { name: String, uid: String },
     /// Take the start-up taint off the node: its interfaces are ready. Or the one above, when no program may any more.
@@ -223,6 +229,12 @@ impl fmt::Display for Action {
                 });
                 write!(f, "label node {name}: {}", listed(said))
             }
+            Self::AnnotateNode {
+                name,
+                interfaces: Some(_),
+                ..
+            } => write!(f, "write its interfaces on node {name}"),
+            Self::AnnotateNode { name, .. } => write!(f, "write no interfaces on node {name}"),
             Self::Taint { name, .. } => {
                 write!(f, "put the taint {} on node {name}", mark::TAINT_UNSAFE)
             }

@@ -49,9 +49,10 @@ impl Controller {
             | Action::DeleteRecord { .. }
             | Action::Report { .. }
             | Action::DropFinalizer { .. } => self.write(action).await,
-            Action::LabelNode { .. } | Action::Taint { .. } | Action::Untaint { .. } => {
-                self.mark_node(action).await
-            }
+            Action::LabelNode { .. }
+            | Action::AnnotateNode { .. }
+            | Action::Taint { .. }
+            | Action::Untaint { .. } => self.mark_node(action).await,
             Action::Create { on, .. }
             | Action::Attach { on, .. }
             | Action::Modify { on, .. }
@@ -152,6 +153,7 @@ impl Controller {
             | Action::Detach { .. }
             | Action::Delete { .. }
             | Action::LabelNode { .. }
+            | Action::AnnotateNode { .. }
             | Action::Taint { .. }
             | Action::Untaint { .. }
             | Action::Look(_) => {}
@@ -247,6 +249,7 @@ impl Controller {
             | Action::Report { .. }
             | Action::DropFinalizer { .. }
             | Action::LabelNode { .. }
+            | Action::AnnotateNode { .. }
             | Action::Taint { .. }
             | Action::Untaint { .. }
             | Action::Look(_) => {}

@@ -107,6 +107,9 @@ pub struct Config {
     /// Whether interfaces that aws-multi-eni-controller made are taken over, as they are.
     #[arg(long, env = "ADOPT", default_value_t = true, action = clap::ArgAction::Set)]
     pub adopt: bool,
+    /// Whether a node bears an annotation with its interfaces, for applications.
+    #[arg(long, env = "ANNOTATE_NODES", default_value_t = false, action = clap::ArgAction::Set)]
+    pub annotate_nodes: bool,
     /// A kubeconfig; default: the pod's service account, or KUBECONFIG.
     #[arg(long)]
     pub kubeconfig: Option<PathBuf>,
@@ -180,6 +183,7 @@ impl Config {
             no_throttle: true,
             orphans: Orphans::Delete,
             adopt: true,
+            annotate_nodes: false,
             kubeconfig: None,
             timing: Timing::default(),
             wall: Timestamp::now,

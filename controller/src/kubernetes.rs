@@ -118,6 +118,13 @@ pub trait Kubernetes: Send + Sync + 'static {
         uid: &'a str,
         labels: &'a BTreeMap<String, bool>,
     ) -> Answer<'a, Node>;
+    /// Writes interfaces on this very node, or takes that off; returned as it is then.
+    fn annotate_node<'a>(
+        &'a self,
+        name: &'a str,
+        uid: &'a str,
+        interfaces: Option<&'a str>,
+    ) -> Answer<'a, Node>;
     /// Puts the taint on this very node that says that a program may have a device without an IOMMU; returned as it is
     /// then.
     fn taint<'a>(&'a self, name: &'a str, uid: &'a str) -> Answer<'a, Node>;

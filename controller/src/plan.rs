@@ -5,6 +5,7 @@
 
 pub(crate) mod addresses;
 mod adopt;
+mod annotation;
 mod elastic_ip;
 mod ena_queues;
 mod exposure;
@@ -30,7 +31,7 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 pub(crate) use self::member::marks_of_holder;
-pub use self::{exposure::expose, readiness::announce};
+pub use self::{annotation::annotate, exposure::expose, readiness::announce};
 use crate::{
     action::{Action, Look, Target},
     desired::Desired,

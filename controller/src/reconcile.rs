@@ -19,7 +19,7 @@ use crate::{
     desired::{Declared, Fleet, Inputs, Node, Others, desired, restrain},
     holders::Pod,
     kubernetes::age,
-    plan::{Agent, Now, Observed, Plan, addresses::gives_up, announce, expose, plan},
+    plan::{Agent, Now, Observed, Plan, addresses::gives_up, annotate, announce, expose, plan},
     rivals::rivals,
 };
 
@@ -146,6 +146,8 @@ impl Controller {
         let said = known.map(|known| {
             let mut said = announce(known, &declared, &records, &desired);
             said.extend(expose(known, &records));
+            let annotates = self.config.annotate_nodes;
+            said.extend(annotate(known, records.as_slice(), annotates));
             said
         });
         drop(cache);

@@ -84,6 +84,8 @@ pub const ANNOTATION_CONFIRM_RELEASE: &str = "eniway.io/confirm-release";
 pub const TAINT_NOT_READY: &str = "eniway.io/not-ready";
 /// Taint of a node on which a program may have a device without an IOMMU: only pods that accept that come.
 pub const TAINT_UNSAFE: &str = "eniway.io/unsafe-no-iommu";
+/// Annotation of a node with its interfaces, for applications.
+pub const ANNOTATION_INTERFACES: &str = "eniway.io/interfaces";
 /// What the labels begin with that say which NodeENIs are fulfilled on a node; see [`ready_label`].
 pub const LABEL_READY: &str = "ready.eniway.io/";
 

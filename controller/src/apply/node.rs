@@ -33,6 +33,14 @@ impl Controller {
             Action::LabelNode { name, uid, labels } => {
                 self.kubernetes.label_node(name, uid, labels).await?
             }
+            Action::AnnotateNode {
+                name,
+                uid,
+                interfaces,
+            } => {
+                let interfaces = interfaces.as_deref();
+                self.kubernetes.annotate_node(name, uid, interfaces).await?
+            }
             Action::Taint { name, uid } => self.kubernetes.taint(name, uid).await?,
             Action::Untaint { name, uid, taints } => {
                 self.kubernetes.untaint(name, uid, taints).await?

@@ -133,6 +133,7 @@ pub(super) const fn kind(action: &Action) -> &'static str {
         Action::Detach { .. } => "Detach",
         Action::Delete { .. } => "Delete",
         Action::LabelNode { .. } => "LabelNode",
+        Action::AnnotateNode { .. } => "AnnotateNode",
         Action::Taint { .. } => "Taint",
         Action::Untaint { .. } => "Untaint",
         Action::Look(_) => "Look",

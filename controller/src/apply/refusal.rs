@@ -104,6 +104,7 @@ impl Controller {
             | Action::Report { .. }
             | Action::DropFinalizer { .. }
             | Action::LabelNode { .. }
+            | Action::AnnotateNode { .. }
             | Action::Taint { .. }
             | Action::Untaint { .. }
             | Action::Look(_) => {}

@@ -18,6 +18,8 @@ pub struct Node {
     pub max_pods: Option<u32>,
     /// Those that say that it is not ready yet.
     pub taints: Vec<Taint>,
+    /// What is written on it of its interfaces, if anything is.
+    pub interfaces: Option<String>,
 }
 
 /// A taint of a node.

@@ -186,6 +186,15 @@ impl Kubernetes for ApiServer {
         self.in_turn(move || Self::label_node(self, name, uid, labels))
     }
 
+    fn annotate_node<'a>(
+        &'a self,
+        name: &'a str,
+        uid: &'a str,
+        interfaces: Option<&'a str>,
+    ) -> Answer<'a, Node> {
+        self.in_turn(move || Self::annotate_node(self, name, uid, interfaces))
+    }
+
     fn taint<'a>(&'a self, name: &'a str, uid: &'a str) -> Answer<'a, Node> {
         self.in_turn(move || Self::taint(self, name, uid))
     }

@@ -33,6 +33,8 @@ pub enum Error {
     NodeEniStatus { name: String, source: kube::Error },
     #[error("set the labels of node {name}")]
     LabelNode { name: String, source: kube::Error },
+    #[error("write interfaces on node {name}")]
+    AnnotateNode { name: String, source: kube::Error },
     #[error("put a taint on node {name}")]
     Taint { name: String, source: kube::Error },
     #[error("take a taint off node {name}")]
@@ -71,6 +73,7 @@ impl Error {
             | Self::NodeEniFinalizer { source, .. }
             | Self::NodeEniStatus { source, .. }
             | Self::LabelNode { source, .. }
+            | Self::AnnotateNode { source, .. }
             | Self::Taint { source, .. }
             | Self::Untaint { source, .. }
             | Self::PoolFinalizer { source, .. }
@@ -94,6 +97,7 @@ impl Error {
     pub fn denies_nodes(&self) -> bool {
         match self {
             Self::LabelNode { source, .. }
+            | Self::AnnotateNode { source, .. }
             | Self::Taint { source, .. }
             | Self::Untaint { source, .. } => code(source) == 403,
             _ => false,

@@ -1,4 +1,4 @@
-//! Writes of nodes: labels and taints of ours, and nothing else of theirs.
+//! Writes of nodes: labels, taints and an annotation of ours, and nothing else of theirs.
 
 use std::collections::BTreeMap;
 
@@ -31,6 +31,23 @@ impl ApiServer {
                 name: name.to_owned(),
                 source,
             })
+    }
+
+    /// Writes interfaces on this very node, or takes that off; returned as it is then.
+    pub(super) async fn annotate_node(
+        &self,
+        name: &str,
+        uid: &str,
+        interfaces: Option<&str>,
+    ) -> Result<Node, Error> {
+        let annotations = json!({mark::ANNOTATION_INTERFACES: interfaces});
+        let body = json!({"metadata": {"uid": uid, "annotations": annotations}});
+        let (params, patch) = (PatchParams::default(), Patch::Merge(&body));
+        let written = self.nodes.patch(name, &params, &patch).await;
+        written.map(node).map_err(|source| Error::AnnotateNode {
+            name: name.to_owned(),
+            source,
+        })
     }
 
     /// Puts our taint on this very node, after those that it has, or as its first.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use backon::ExponentialBuilder;
-use eniway_api::{NodeEni, NodeEniAttachment};
+use eniway_api::{NodeEni, NodeEniAttachment, mark};
 use futures::{Stream, StreamExt as _};
 use k8s_openapi::api::core::v1::Node as KubeNode;
 use kube::{
@@ -93,6 +93,8 @@ impl ApiServer {
 pub(super) fn node(node: KubeNode) -> Node {
     let version = node.resource_version().and_then(|text| text.parse().ok());
     let labels = node.metadata.labels.unwrap_or_default();
+    let annotations = node.metadata.annotations.as_ref();
+    let interfaces = annotations.and_then(|all| all.get(mark::ANNOTATION_INTERFACES).cloned());
     let spec = node.spec.unwrap_or_default();
     let taints = spec.taints.unwrap_or_default();
     let taints = taints.into_iter().enumerate().map(|(index, taint)| Taint {
@@ -110,5 +112,6 @@ pub(super) fn node(node: KubeNode) -> Node {
         version: version.unwrap_or(0),
         labels,
         taints: taints.filter(matters).collect(),
+        interfaces,
     }
 }

@@ -330,7 +330,10 @@ impl Model {
                 self.records.remove(name);
             }
             // The node itself is no part of a plan.
-            Action::LabelNode { .. } | Action::Taint { .. } | Action::Untaint { .. } => {}
+            Action::LabelNode { .. }
+            | Action::AnnotateNode { .. }
+            | Action::Taint { .. }
+            | Action::Untaint { .. } => {}
             Action::Look(look) => self.look(look),
             Action::Create { .. }
             | Action::Attach { .. }

@@ -18,12 +18,12 @@ use eniway_controller::{
 use futures::{StreamExt as _, future::BoxFuture, stream};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference, Time};
-use kube::{ResourceExt, core::Status};
+use kube::ResourceExt;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::{
-    clock, nodes,
-    store::{Store, declared, readable, wrote},
+    clock,
+    store::{Store, declared, readable, refusal, wrote},
     weather::{Fate, Weather},
 };
 
@@ -32,10 +32,6 @@ use crate::{
 pub(crate) struct ApiServer {
     store: Arc<Mutex<Store>>,
     weather: Weather,
-}
-
-pub(crate) fn refusal(code: u16) -> kube::Error {
-    kube::Error::Api(Status::failure("by the model", "").with_code(code).boxed())
 }
 
 impl ApiServer {
@@ -51,7 +47,7 @@ impl ApiServer {
     }
 
     /// Carries a write out, unless the weather has it otherwise.
-    async fn write<T>(
+    pub(crate) async fn write<T>(
         &self,
         work: impl FnOnce(&mut Store) -> Result<T, kube::Error>,
     ) -> Result<T, kube::Error> {
@@ -413,24 +409,31 @@ impl Kubernetes for ApiServer {
         uid: &'a str,
         labels: &'a BTreeMap<String, bool>,
     ) -> Answer<'a, Node> {
-        Box::pin(async move {
-            let written = self.write(|store| store.label_node(name, uid, labels));
-            written.await.map_err(nodes::labelling(name))
+        let failed = |name, source| Error::LabelNode { name, source };
+        self.on_node(name, failed, move |store| {
+            store.label_node(name, uid, labels)
         })
+    }
+
+    fn annotate_node<'a>(
+        &'a self,
+        name: &'a str,
+        uid: &'a str,
+        interfaces: Option<&'a str>,
+    ) -> Answer<'a, Node> {
+        let failed = |name, source| Error::AnnotateNode { name, source };
+        let work = move |store: &mut Store| store.annotate_node(name, uid, interfaces);
+        self.on_node(name, failed, work)
     }
 
     fn taint<'a>(&'a self, name: &'a str, uid: &'a str) -> Answer<'a, Node> {
-        Box::pin(async move {
-            let written = self.write(|store| store.taint(name, uid));
-            written.await.map_err(nodes::tainting(name))
-        })
+        let failed = |name, source| Error::Taint { name, source };
+        self.on_node(name, failed, move |store| store.taint(name, uid))
     }
 
     fn untaint<'a>(&'a self, name: &'a str, uid: &'a str, taints: &'a [Taint]) -> Answer<'a, Node> {
-        Box::pin(async move {
-            let written = self.write(|store| store.untaint(name, uid, taints));
-            written.await.map_err(nodes::untainting(name))
-        })
+        let failed = |name, source| Error::Untaint { name, source };
+        self.on_node(name, failed, move |store| store.untaint(name, uid, taints))
     }
 
     fn report_pool<'a>(&'a self, pool: &'a EniPool, status: &'a EniPoolStatus) -> Answer<'a, ()> {

@@ -102,6 +102,7 @@ pub(crate) fn node(number: usize, life: usize, labelled: bool) -> Node {
         labels: labelled.then_some(label).into_iter().collect(),
         provider: Provider::Instance(instance.as_str().into()),
         taints: vec![taint],
+        interfaces: None,
     }
 }
 

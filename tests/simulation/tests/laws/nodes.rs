@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use eniway_api::mark;
 use eniway_controller::{
     desired::{Node, Taint},
-    kubernetes::Error,
+    kubernetes::{Answer, Error},
 };
 
-use crate::{api_server::refusal, store::Store};
+use crate::{
+    api_server::ApiServer,
+    store::{Store, refusal},
+};
 
 impl Store {
     /// Somebody gives a node a label, or takes it off.
@@ -50,6 +53,17 @@ impl Store {
         Ok(self.put_node(node))
     }
 
+    pub(crate) fn annotate_node(
+        &mut self,
+        name: &str,
+        uid: &str,
+        interfaces: Option<&str>,
+    ) -> Result<Node, kube::Error> {
+        let mut node = self.this_node(name, uid)?.clone();
+        node.interfaces = interfaces.map(str::to_owned);
+        Ok(self.put_node(node))
+    }
+
     /// Taints go where they are expected, or none does.
     pub(crate) fn untaint(
         &mut self,
@@ -75,17 +89,17 @@ impl Store {
     }
 }
 
-pub(crate) fn labelling(name: &str) -> impl FnOnce(kube::Error) -> Error {
-    let name = name.to_owned();
-    |source| Error::LabelNode { name, source }
-}
-
-pub(crate) fn tainting(name: &str) -> impl FnOnce(kube::Error) -> Error {
-    let name = name.to_owned();
-    |source| Error::Taint { name, source }
-}
-
-pub(crate) fn untainting(name: &str) -> impl FnOnce(kube::Error) -> Error {
-    let name = name.to_owned();
-    |source| Error::Untaint { name, source }
+impl ApiServer {
+    /// Writes one node.
+    pub(crate) fn on_node<'a>(
+        &'a self,
+        name: &'a str,
+        failed: fn(String, kube::Error) -> Error,
+        change: impl Fn(&mut Store) -> Result<Node, kube::Error> + Send + 'a,
+    ) -> Answer<'a, Node> {
+        Box::pin(async move {
+            let written = self.write(change).await;
+            written.map_err(|source| failed(name.to_owned(), source))
+        })
+    }
 }

@@ -11,7 +11,7 @@ use eniway_controller::{
 use k8s_openapi::{
     api::coordination::v1::Lease as KubeLease, apimachinery::pkg::apis::meta::v1::Time,
 };
-use kube::ResourceExt;
+use kube::{ResourceExt, core::Status};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::clock;
@@ -30,6 +30,10 @@ pub(crate) struct Store {
     pub(crate) node_eni_watches: Vec<UnboundedSender<Change<Declared>>>,
     pub(crate) record_watches: Vec<UnboundedSender<Change<Record>>>,
     pub(crate) pool_watches: Vec<UnboundedSender<Change<Pool>>>,
+}
+
+pub(crate) fn refusal(code: u16) -> kube::Error {
+    kube::Error::Api(Status::failure("by the model", "").with_code(code).boxed())
 }
 
 fn tell<T: Clone>(watches: &mut Vec<UnboundedSender<Change<T>>>, change: &Change<T>) {
