@@ -13,11 +13,12 @@ use aya_ebpf::{
     helpers::generated::bpf_fib_lookup as fib_lookup,
     programs::XdpContext,
 };
-use eniway_abi::steering::{Action, kind};
+use eniway_abi::steering::kind;
 
 use crate::{
     maps::{CPU_CHOICES, CPUS, DEVICES, SOCKETS},
     packet::{self, Bytes, ETHERNET_HOSTS, Ipv4, Ipv6, NETWORK, ethertype},
+    programs::Steered,
 };
 
 // linux/socket.h.
@@ -26,12 +27,17 @@ const AF_INET6: u8 = 10;
 
 /// What XDP answers for the packet of a rule.
 #[inline(always)]
-pub(crate) fn forward(context: &XdpContext, packet: &impl Bytes, action: &Action) -> u32 {
-    match action.kind {
+pub(crate) fn forward(context: &XdpContext, packet: &impl Bytes, steered: Steered) -> u32 {
+    // The operand's halves.
+    let (value, count) = (
+        (steered.operand & 0xffff_ffff) as u32,
+        (steered.operand >> 32) as u32,
+    );
+    match steered.kind {
         kind::DROP => xdp_action::XDP_DROP,
-        kind::REDIRECT => redirect(context, packet, action.value),
-        kind::CPU => to_cpu(packet, action),
-        kind::SOCKET => to_socket(context, action.queues),
+        kind::REDIRECT => redirect(context, packet, value),
+        kind::CPU => to_cpu(packet, value, count),
+        kind::SOCKET => to_socket(context, steered.operand),
         _ => xdp_action::XDP_PASS,
     }
 }
@@ -50,13 +56,13 @@ fn to_socket(context: &XdpContext, queues: u64) -> u32 {
     }
 }
 
-/// To one of the rule's CPUs, the same for all packets between two addresses.
+/// To one of the rule's CPUs, the same for all packets between two addresses. They are `count`, from `first` on.
 #[inline(always)]
-fn to_cpu(packet: &impl Bytes, action: &Action) -> u32 {
-    if action.count == 0 {
+fn to_cpu(packet: &impl Bytes, first: u32, count: u32) -> u32 {
+    if count == 0 {
         return xdp_action::XDP_PASS;
     }
-    let chosen = action.value + hash(packet) % action.count;
+    let chosen = first + hash(packet) % count;
     let Some(&cpu) = CPU_CHOICES.get(chosen) else {
         return xdp_action::XDP_PASS;
     };

@@ -25,12 +25,16 @@ impl Xdp {
     #[inline(always)]
     pub(crate) fn new<const FRAGS: bool>(context: &XdpContext) -> Self {
         let length = if FRAGS {
+            // A call for each packet, also for those in one buffer, of which `end - data` would tell: nobody may subtract
+            // pointers without CAP_PERFMON, and counters need the length of all.
             // SAFETY: the context the kernel gave us.
             let length = unsafe { bpf_xdp_get_buff_len(context.ctx) };
             #[expect(clippy::cast_possible_truncation, reason = "BPF has 64 bits")]
             let length = length as usize;
             length
         } else {
+            // Before kernel 5.18 there is nobody to ask, so these programs need CAP_PERFMON.
+            //
             // Read apart from the two below, out of LLVM's sight: from `end - data` it would conclude
             // that later reads are in bounds and leave out the tests that the verifier wants to see.
             // SAFETY: the context the kernel gave us.

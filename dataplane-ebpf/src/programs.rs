@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use eniway_abi::{
     Config, Direction, Outcome, Reason, counter_index,
-    steering::{Action, PORTS_PER_ENTRY, Rules, kind},
+    steering::{PORTS_PER_ENTRY, Rules, kind},
 };
 
 use crate::{
@@ -37,7 +37,7 @@ pub fn ingress_xdp<const FRAGS: bool>(context: &XdpContext) -> u32 {
     let packet = Xdp::new::<FRAGS>(context);
     match ingress(&packet) {
         Some((verdict, _)) if verdict.is_drop() => xdp_action::XDP_DROP,
-        Some((_, action)) => forward::forward(context, &packet, &action),
+        Some((_, steered)) => forward::forward(context, &packet, steered),
         None => xdp_action::XDP_ABORTED,
     }
 }
@@ -79,45 +79,55 @@ fn egress(packet: &impl Head) -> Option<Verdict> {
 
 /// What is addressed to the ENI is steered, and nothing else. `None` as in [`egress`].
 #[inline(always)]
-fn ingress(packet: &impl Head) -> Option<(Verdict, Action)> {
+fn ingress(packet: &impl Head) -> Option<(Verdict, Steered)> {
     let config: &Config = CONFIG.get(0)?;
     let mut verdict = guard::ingress(packet, &Tries, config);
-    let mut action = NO_RULE;
+    let mut steered = Steered::NOWHERE;
     if verdict.reason == Reason::Passed {
-        action = steer(packet);
+        steered = steer(packet);
     }
-    if action.kind == kind::DROP {
+    if steered.kind == kind::DROP {
         verdict = Verdict {
             reason: Reason::Steering,
             outcome: Outcome::Dropped,
         };
     }
     count(packet, Direction::Ingress, verdict);
-    Some((verdict, action))
+    Some((verdict, steered))
 }
 
-const NO_RULE: Action = Action {
-    kind: 0,
-    value: 0,
-    count: 0,
-    reserved: 0,
-    queues: 0,
-};
+/// What the rule says that a packet matches. In two numbers, for all that is known of a packet is carried along in words of
+/// the stack, matched or not; and both from a map, for the rule's own number would have the verifier follow every word
+/// of the bit vectors to the end.
+#[derive(Clone, Copy)]
+pub(crate) struct Steered {
+    /// One of [`mod@kind`]; 0: no rule matches.
+    pub(crate) kind: u32,
+    /// To sockets: of which queues. Else the action's value, and above it its count.
+    pub(crate) operand: u64,
+}
 
-/// What the first rule says that the packet matches, or [`NO_RULE`].
+impl Steered {
+    const NOWHERE: Self = Self {
+        kind: 0,
+        operand: 0,
+    };
+}
+
+/// What the first rule says that the packet matches.
 ///
 /// A copy, made here by volatile reads: of a pointer that may be null where it is used, kernels before 6.16 fear
 /// that it is followed in speculation, and refuse the program of those without CAP_PERFMON.
 #[inline(always)]
-fn steer(packet: &impl Bytes) -> Action {
+fn steer(packet: &impl Bytes) -> Steered {
     // SAFETY: a constant of this object; volatile, so that LLVM does not take the value that the agent
     // replaces for what it will be.
     let looks = unsafe { read_volatile(&raw const STEERING) };
     if looks == 0 {
-        return NO_RULE;
+        return Steered::NOWHERE;
     }
     let Some(rule) = steering::first_match(packet, &Maps, looks) else {
-        return NO_RULE;
+        return Steered::NOWHERE;
     };
     if let Some(counter) = HITS.get_ptr_mut(rule) {
         // SAFETY: the slot of this CPU, as in `count`.
@@ -126,7 +136,7 @@ fn steer(packet: &impl Bytes) -> Action {
         counter.bytes += packet.length() as u64;
     }
     let Some(action) = ACTIONS.get(rule) else {
-        return NO_RULE;
+        return Steered::NOWHERE;
     };
     // SAFETY: an entry of the map, which nobody changes while programs use it.
     let kind = unsafe { read_volatile(&raw const action.kind) };
@@ -136,13 +146,12 @@ fn steer(packet: &impl Bytes) -> Action {
     let count = unsafe { read_volatile(&raw const action.count) };
     // SAFETY: as above.
     let queues = unsafe { read_volatile(&raw const action.queues) };
-    Action {
-        kind,
-        value,
-        count,
-        reserved: 0,
-        queues,
-    }
+    let operand = if kind == kind::SOCKET {
+        queues
+    } else {
+        u64::from(value) | u64::from(count) << 32
+    };
+    Steered { kind, operand }
 }
 
 #[inline(always)]

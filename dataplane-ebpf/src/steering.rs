@@ -59,7 +59,7 @@ pub fn first_match<P: Bytes + ?Sized>(packet: &P, tables: &impl Tables, looks: u
     }
 }
 
-/// The classes of protocol and ports.
+/// The sets of rules of protocol and ports.
 struct Transport<'a, T> {
     tables: &'a T,
     looks: u32,
@@ -70,7 +70,10 @@ struct Transport<'a, T> {
     summary: u64,
 }
 
-/// They are looked up first, for they cost little, and most packets match no rule by them alone: `None`.
+/// They are looked up before addresses, for they cost little, and most packets match no rule by them alone: `None`. The
+/// destination port comes first, which tells most.
+///
+/// All rules are in the set of what none of them looks at, so another set stands for it and nothing is looked up.
 #[inline(always)]
 fn transport<T: Tables>(
     tables: &T,
@@ -78,36 +81,43 @@ fn transport<T: Tables>(
     protocol: u8,
     ports: Option<Ports>,
 ) -> Option<Transport<'_, T>> {
-    let mut classes = (
-        unnamed::PROTOCOL,
-        unnamed::SOURCE_PORT,
-        unnamed::DESTINATION_PORT,
-    );
-    if looks & looks::PROTOCOL != 0 {
-        classes.0 = named(tables.protocol(protocol), unnamed::PROTOCOL);
-    }
+    // Both ports at once: kept in an `Option` until the second is needed, they would be read from where nothing is written, if
+    // only to be thrown away, which is forbidden to those without CAP_PERFMON.
+    let mut classes = (unnamed::SOURCE_PORT, unnamed::DESTINATION_PORT);
     if looks & (looks::SOURCE_PORT | looks::DESTINATION_PORT) != 0
         && let Some(ports) = ports
     {
         if looks & looks::SOURCE_PORT != 0 {
-            classes.1 = named(tables.source_port(ports.source), unnamed::SOURCE_PORT);
+            classes.0 = named(tables.source_port(ports.source), unnamed::SOURCE_PORT);
         }
         if looks & looks::DESTINATION_PORT != 0 {
             let class = tables.destination_port(ports.destination);
-            classes.2 = named(class, unnamed::DESTINATION_PORT);
+            classes.1 = named(class, unnamed::DESTINATION_PORT);
         }
     }
-    let protocol = tables.class(classes.0)?;
-    let source_port = tables.class(classes.1)?;
-    let destination_port = tables.class(classes.2)?;
-    let summary = protocol.summary & source_port.summary & destination_port.summary;
+    let destination_port = tables.class(classes.1)?;
+    let mut summary = destination_port.summary;
+    if summary == 0 {
+        return None;
+    }
+    let mut source_port = destination_port;
+    if looks & looks::SOURCE_PORT != 0 {
+        source_port = tables.class(classes.0)?;
+        summary &= source_port.summary;
+    }
+    let mut of_protocol = destination_port;
+    if looks & looks::PROTOCOL != 0 {
+        let class = named(tables.protocol(protocol), unnamed::PROTOCOL);
+        of_protocol = tables.class(class)?;
+        summary &= of_protocol.summary;
+    }
     if summary == 0 {
         return None;
     }
     Some(Transport {
         tables,
         looks,
-        protocol,
+        protocol: of_protocol,
         source_port,
         destination_port,
         summary,
@@ -119,21 +129,21 @@ impl<T: Tables> Transport<'_, T> {
     #[inline(always)]
     fn first(&self, source: impl Fn() -> u32, destination: impl Fn() -> u32) -> Option<u32> {
         let mut summary = self.summary;
-        let mut class = unnamed::SOURCE;
+        let mut of_source = self.destination_port;
         if self.looks & looks::SOURCE != 0 {
-            class = named(source(), unnamed::SOURCE);
+            let class = named(source(), unnamed::SOURCE);
+            of_source = self.tables.class(class)?;
+            summary &= of_source.summary;
         }
-        let source = self.tables.class(class)?;
-        summary &= source.summary;
         if summary == 0 {
             return None;
         }
-        let mut class = unnamed::DESTINATION;
+        let mut of_destination = self.destination_port;
         if self.looks & looks::DESTINATION != 0 {
-            class = named(destination(), unnamed::DESTINATION);
+            let class = named(destination(), unnamed::DESTINATION);
+            of_destination = self.tables.class(class)?;
+            summary &= of_destination.summary;
         }
-        let destination = self.tables.class(class)?;
-        summary &= destination.summary;
         // Written out: the verifier takes no computed offset from those without CAP_PERFMON.
         macro_rules! words {
             ($($word:literal)*) => { $(
@@ -141,8 +151,8 @@ impl<T: Tables> Transport<'_, T> {
                     let rules = self.protocol.words[$word]
                         & self.source_port.words[$word]
                         & self.destination_port.words[$word]
-                        & source.words[$word]
-                        & destination.words[$word];
+                        & of_source.words[$word]
+                        & of_destination.words[$word];
                     if rules != 0 {
                         return Some($word * 64 + rules.trailing_zeros());
                     }

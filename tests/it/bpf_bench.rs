@@ -1,26 +1,36 @@
 //! The verifier accepts the programs, also from an agent with two capabilities, and the bench measures
 //! them. Needs root.
 
-use std::{env, process::Command};
+use std::{env, fs, net::Ipv4Addr, process::Command};
 
 use eniway_agent::bpf::{
     Mode,
-    bench::bench,
+    bench::{REDIRECTED, bench},
     trial::{Program, Trial},
     verify,
 };
 use eniway_ebpf::fixtures;
 
-use crate::{bpf_world::in_world, guard, steering};
+use crate::{
+    bpf_world::{in_world, ip},
+    guard, steering,
+};
 
 #[test]
 fn the_bench_measures_every_program() {
     in_world(1500, |world| {
-        let bench = bench(&world.bpffs.join("bench")).unwrap();
+        // Whom redirected packets go to.
+        let address = Ipv4Addr::from(REDIRECTED);
+        ip(&format!(
+            "neighbour add {address} lladdr 02:00:00:00:00:0a dev eni0"
+        ));
+        ip(&format!("route add {address}/32 dev eni0"));
+        fs::write("/proc/sys/net/ipv4/conf/all/forwarding", "1").unwrap();
+        let bench = bench(&world.bpffs.join("bench"), world.ifindex(), 2).unwrap();
         println!("{:?}", bench.bare_drop);
         for ours in &bench.ours {
             println!("{ours:?} = {:.2} x bare drop", ours.ratio(&bench.bare_drop));
-            if let Some(filter) = &bench.xdp_filter {
+            if let Some(filter) = bench.xdp_filter.first() {
                 println!("  {:.2} x {filter:?}", ours.ratio(filter));
             }
             assert!(ours.ratio(&bench.bare_drop) >= 1.0, "{ours:?}");

@@ -1,5 +1,5 @@
 //! Measures ways from an ENI into a pod and back, on real stacks: frames a second, and TCP. Needs root, iproute2,
-//! ethtool, iptables, iperf3 and the reference CNI plugins; `cargo xtask bench data-path` calls it.
+//! ethtool, iptables, nftables, iperf3 and the reference CNI plugins; `cargo xtask bench data-path` calls it.
 //!
 //! Everything is in namespaces that go with the process: a host of the VPC, the node, a pod. The host's end is made
 //! like a wire: frame by frame, as an ENA receives them. One CPU sends and does all that follows, so that the source's

@@ -191,17 +191,28 @@ pub(crate) enum Ending {
     Bare,
     Check,
     Steering,
+    NftablesIngress,
+    Nftables,
     Iptables,
 }
 
 impl Ending {
-    pub(crate) const ALL: [Self; 4] = [Self::Bare, Self::Check, Self::Steering, Self::Iptables];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Bare,
+        Self::Check,
+        Self::Steering,
+        Self::NftablesIngress,
+        Self::Nftables,
+        Self::Iptables,
+    ];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Bare => "bare drop, XDP",
             Self::Check => "**eniway**: not the ENI's address",
             Self::Steering => "eniway: a steering rule drops",
+            Self::NftablesIngress => "nftables, at the interface's ingress",
+            Self::Nftables => "nftables, before connection tracking",
             Self::Iptables => "iptables, raw table",
         }
     }
@@ -230,10 +241,29 @@ impl Ending {
                 };
                 Box::new(guarded(world, WantedIngress::XdpNative, vec![rule])?)
             }
+            Self::NftablesIngress => {
+                let hook = "type filter hook ingress device eni0 priority filter";
+                nftables("netdev", hook, "drop")?;
+                Box::new(())
+            }
+            Self::Nftables => {
+                let hook = "type filter hook prerouting priority raw";
+                nftables("ip", hook, "iifname eni0 drop")?;
+                Box::new(())
+            }
             Self::Iptables => {
                 run("iptables -t raw -A PREROUTING -i eni0 -j DROP")?;
                 Box::new(())
             }
         })
     }
+}
+
+/// A table with one chain and one rule in it.
+fn nftables(family: &str, hook: &str, rule: &str) -> Done<()> {
+    run(&format!("nft add table {family} bench"))?;
+    run(&format!(
+        "nft add chain {family} bench drops {{ {hook} ; }}"
+    ))?;
+    run(&format!("nft add rule {family} bench drops {rule}"))
 }

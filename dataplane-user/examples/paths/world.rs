@@ -115,6 +115,8 @@ impl Drop for World {
         let _links = ip("link delete br0");
         let _links = ip("link delete pod0");
         let _rules = run("iptables -t raw -F");
+        let _rules = run("nft delete table netdev bench");
+        let _rules = run("nft delete table ip bench");
         for name in PODS {
             let _namespace = ip(&format!("netns delete {name}"));
         }

@@ -172,6 +172,16 @@ pub enum Error {
         #[source]
         source: Box<aya::programs::ProgramError>,
     },
+    /// A program that said something else of a frame of ours than it must.
+    #[error("run {program} on a frame: it answered {answer}, and not {expected}")]
+    Answer {
+        /// Which one.
+        program: String,
+        /// What it must say, in its hook's numbers.
+        expected: u32,
+        /// What it said.
+        answer: u32,
+    },
 }
 
 /// An error with its causes, in one line.

@@ -84,6 +84,11 @@ impl Trial {
         })
     }
 
+    /// Lets rules redirect to the interface with this index, unguarded.
+    pub fn allow(&mut self, interface: u32) -> Result<(), Error> {
+        tables::device(&mut self.object, interface, None)
+    }
+
     /// The settings as they lie in the map.
     #[must_use]
     pub fn config(&self) -> Config {
@@ -108,25 +113,33 @@ impl Trial {
         frame: &[u8],
         repeat: u32,
     ) -> Result<(bool, Duration), Error> {
+        let drop = match program {
+            Program::IngressXdp => XDP_DROP,
+            Program::IngressTc | Program::Egress | Program::ToPod | Program::FromPod => SHOT,
+        };
+        let (answer, duration) = self.answer(program, frame, repeat)?;
+        Ok((answer == drop, duration))
+    }
+
+    /// The same in the hook's own numbers: what the last run said.
+    pub fn answer(
+        &mut self,
+        program: Program,
+        frame: &[u8],
+        repeat: u32,
+    ) -> Result<(u32, Duration), Error> {
         let options = TestRunOptions {
             data_in: Some(frame),
             repeat,
             ..TestRunOptions::new()
         };
-        let (name, drop, result) = match program {
-            Program::IngressXdp => (
-                INGRESS_XDP,
-                XDP_DROP,
-                self.object.xdp(INGRESS_XDP)?.test_run(options),
-            ),
-            Program::IngressTc => (
-                INGRESS_TC,
-                SHOT,
-                self.object.tc(INGRESS_TC)?.test_run(options),
-            ),
-            Program::Egress => (EGRESS, SHOT, self.object.tc(EGRESS)?.test_run(options)),
-            Program::ToPod => (TO_POD, SHOT, self.object.tc(TO_POD)?.test_run(options)),
-            Program::FromPod => (FROM_POD, SHOT, self.object.tc(FROM_POD)?.test_run(options)),
+        let object = &mut self.object;
+        let (name, result) = match program {
+            Program::IngressXdp => (INGRESS_XDP, object.xdp(INGRESS_XDP)?.test_run(options)),
+            Program::IngressTc => (INGRESS_TC, object.tc(INGRESS_TC)?.test_run(options)),
+            Program::Egress => (EGRESS, object.tc(EGRESS)?.test_run(options)),
+            Program::ToPod => (TO_POD, object.tc(TO_POD)?.test_run(options)),
+            Program::FromPod => (FROM_POD, object.tc(FROM_POD)?.test_run(options)),
         };
         let TestRunResult {
             return_value,
@@ -136,7 +149,7 @@ impl Trial {
             program: name.to_owned(),
             source: Box::new(source),
         })?;
-        Ok((return_value == drop, duration))
+        Ok((return_value, duration))
     }
 
     /// How often each steering rule was the first that matched.

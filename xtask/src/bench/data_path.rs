@@ -44,7 +44,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<String> {
     let examples = workspace.target.join("release/examples");
     let check = step::capture(
         "the check, packet by packet",
-        &mut with_bpffs(workspace, &examples.join("bench")),
+        &mut apart(workspace, &examples.join("bench")),
     )?;
     let verified = step::capture(
         "what the verifier walks through",
@@ -57,11 +57,12 @@ pub(crate) fn run(workspace: &Workspace) -> Result<String> {
     Ok(format!("{check}\n{paths}\n{verified}"))
 }
 
-/// Runs with a bpffs of its own, for the maps that xdp-filter pins.
-fn with_bpffs(workspace: &Workspace, program: &Path) -> Command {
+/// Runs with a bpffs of its own, for the maps that xdp-filter pins, and a network of its own, in which it redirects.
+fn apart(workspace: &Workspace, program: &Path) -> Command {
     let mut bench = workspace.command("unshare");
     let mount = "mount -t bpf bpffs /sys/fs/bpf && exec \"$0\"";
-    bench.args(["--mount", "--propagation", "private", "sh", "-c", mount]);
+    bench.args(["--net", "--mount", "--propagation", "private"]);
+    bench.args(["sh", "-c", mount]);
     bench.arg(program);
     bench
 }

@@ -64,6 +64,7 @@ const PACKAGES: &[Package] = &[
         Need::Peers,
     ),
     package("iptables", Program("iptables"), Need::Peers),
+    package("nftables", Program("nft"), Need::Peers),
     package("qemu-system-x86", Program("qemu-system-x86_64"), Need::Vm),
     package("busybox-static", Program("busybox"), Need::Vm),
     package("cpio", Program("cpio"), Need::Vm),
