@@ -139,10 +139,12 @@ fn case_3_is_attached_and_says_what_keeps_a_device_from_dpdk() {
         let status = rig.wait_for(name, "it says why the device is not bound", |status| {
             let dpdk = condition(status, "DPDK");
             let message = dpdk["message"].as_str().unwrap_or_default();
-            dpdk["reason"] == "NotBound" && message.contains("is virtual")
+            dpdk["reason"] == "NotBound"
+                && message.contains("is virtual")
+                && status["attached"] == 1
+                && condition(status, "Ready")["reason"] == "NodeFailed"
         });
-        assert_eq!(status["attached"], 1);
-        assert_eq!(condition(&status, "Ready")["reason"], "NodeFailed");
+        assert_eq!(status["ready"], 0);
     }
     rig.delete_all();
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use eniway_api::{NodeEniAttachment, mark};
 use eniway_controller::{
+    Config,
     desired::Taint,
     kubernetes::{ApiServer, Kubernetes as _},
 };
@@ -17,6 +18,7 @@ use serde_json::{Value, json};
 
 use super::{
     SUBNET_B,
+    process::config,
     rig::{Rig, Running},
     spec,
 };
@@ -226,6 +228,36 @@ fn a_node_on_which_a_program_may_have_all_memory_is_tainted_until_it_may_not() {
             let is_free = |node: &Node| keys(node) == theirs;
             rig.until_node("node1", "the taint goes", is_free).await;
         }
+        drop(controller);
+    });
+}
+
+#[test]
+fn a_node_bears_its_interfaces_for_applications_while_it_has_them() {
+    Rig::new(1).run(async |rig| {
+        rig.wish("first", &spec(&[SUBNET_B])).await;
+        let config = Config {
+            annotate_nodes: true,
+            ..config()
+        };
+        let controller = rig.controller_at(config);
+        let interfaces = |node: &Node| -> Option<Value> {
+            let text = node.annotations().get(mark::ANNOTATION_INTERFACES)?;
+            serde_json::from_str(text).ok()
+        };
+        rig.until_node("node1", "its interface is written on it", |node| {
+            interfaces(node)
+                .is_some_and(|all| all[0]["nodeENI"] == "first" && all[0]["macAddress"].is_string())
+        })
+        .await;
+        rig.agent_writes(&json!({"phase": "Ready"})).await;
+        rig.unwish("first").await;
+        rig.agent_writes(&json!({"phase": "Released", "released": true}))
+            .await;
+        rig.until_node("node1", "nothing is written any more", |node| {
+            interfaces(node).is_none()
+        })
+        .await;
         drop(controller);
     });
 }

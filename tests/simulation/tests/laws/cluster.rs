@@ -185,6 +185,7 @@ impl Cluster {
                 identity,
                 no_throttle: false,
                 wall: clock::wall,
+                annotate_nodes: true,
                 adopt: self.sabotage != Some(Sabotage::NoAdoption),
                 ..Config::embedded("simulated")
             };
