@@ -13,7 +13,11 @@ const OURS: &[(&str, &[&str])] = &[
     ("eniway-api", &[]),
     ("eniway-ebpf", &["eniway-abi"]),
     ("eniway-ec2", &["eniway-api"]),
-    ("eniway-agent", &["eniway-abi", "eniway-api"]),
+    ("eniway-kubelet", &[]),
+    (
+        "eniway-agent",
+        &["eniway-abi", "eniway-api", "eniway-kubelet"],
+    ),
     ("eniway-controller", &["eniway-api", "eniway-ec2"]),
     ("xtask", &[]),
 ];
@@ -25,6 +29,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("aya", &["eniway-abi", "eniway-agent"]),
     ("aya-ebpf", &["eniway-ebpf"]),
     ("rtnetlink", &["eniway-agent"]),
+    ("tonic", &["eniway-kubelet"]),
 ];
 
 /// Each of our crates with what it needs when it is not tested.

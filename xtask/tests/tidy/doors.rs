@@ -36,6 +36,11 @@ const DOORS: &[Door] = &[
         open: &["dataplane-user/src/bpf"],
     },
     Door {
+        folders: &["dataplane-user/src"],
+        words: &["driver_override\"", "drivers_probe"],
+        open: &["dataplane-user/src/pci"],
+    },
+    Door {
         folders: &["controller/src", "controller/api/src", "dataplane-user/src"],
         words: &["env::var", "env::args"],
         open: &["controller/src/config.rs", "dataplane-user/src/config.rs"],

@@ -1,3 +1,5 @@
+//! What is said of devices that DPDK has, should have, or gives back.
+
 use super::*;
 use crate::{
     desired::{self, dpdk::Binding},
