@@ -430,6 +430,35 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_the_kernel_refuses_of_a_driver_is_told_in_its_words() {
+        let action = Action::Device(Step::Unbind {
+            address: "0000:00:06.0".to_owned(),
+            driver: "ena".to_owned(),
+        });
+        for (code, words) in [
+            (libc::EBUSY, "Device or resource busy"),
+            (libc::ENODEV, "No such device"),
+            (libc::EPERM, "Operation not permitted"),
+        ] {
+            let error = Error::Pci(pci::Error::Write {
+                text: "0000:00:06.0".to_owned(),
+                path: "/sys/bus/pci/drivers/ena/unbind".into(),
+                source: std::io::Error::from_raw_os_error(code),
+            });
+            let failure = failure(&action, &error);
+            assert_eq!(failure.reason, Reason::DriverRefused);
+            let said = format!(
+                "take 0000:00:06.0 from ena: write \"0000:00:06.0\" to /sys/bus/pci/drivers/ena/unbind: {words}"
+            );
+            assert!(failure.message.starts_with(&said), "{}", failure.message);
+        }
+        let slow = Error::Pci(pci::Error::Busy {
+            address: "0000:00:06.0".to_owned(),
+        });
+        assert_eq!(failure(&action, &slow).reason, Reason::InUse);
+    }
+
+    #[test]
     fn a_long_message_keeps_its_two_ends() {
         let log = format!(
             "load the program: {}: Permission denied",

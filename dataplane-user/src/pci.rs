@@ -17,8 +17,9 @@ use eniway_api::MacAddress;
 
 pub use self::memory::{Hugepages, is_write_combining};
 
-/// How long a change may take: ENA's probe takes most of a second, a busy machine several times that.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a change is waited for: ENA's probe takes most of a second. What takes longer goes on, and is seen by the next
+/// look.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A PCI function, as the kernel shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
