@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use eniway_api::{DeletionPolicy, NodeEniAttachment, NodePhase, conditions::reason, mark};
+use eniway_api::{
+    DeletionPolicy, NodeEniAttachment, NodePhase, NodeStatus, conditions::reason, mark,
+};
 use eniway_ec2::{AttachmentState, Eni, InstanceState};
 
 use super::{Agent, Note, Planner, chosen, progressing, recorded};
@@ -154,9 +156,10 @@ impl<'a> Planner<'a> {
                 Some(note)
             }
             _ if done => None,
-            Agent::Silent => None,
+            // Nobody else can tell whether a program has the device, and drives it from its own memory.
+            Agent::Silent if !node.is_some_and(is_with_dpdk) => None,
             Agent::Never if untouched => None,
-            Agent::Never => Some(Note {
+            Agent::Never | Agent::Silent => Some(Note {
                 reason: reason::AGENT_SILENT,
                 message: format!(
                     "the agent configured the interface and has no lease now; it should release \
@@ -164,6 +167,10 @@ impl<'a> Planner<'a> {
                     record.metadata.name.as_deref().unwrap_or_default(),
                     mark::ANNOTATION_FORCE_RELEASE
                 ),
+            }),
+            Agent::Alive if let Some(said) = node.and_then(in_use) => Some(Note {
+                reason: reason::IN_USE,
+                message: format!("node {}: {said}", record.spec.node_name),
             }),
             // No pod has it, and something on the node is broken: a person would go on, too.
             Agent::Alive if self.is_overdue(record) => None,
@@ -253,6 +260,19 @@ impl<'a> Planner<'a> {
     }
 }
 
+/// What the agent says of who uses the interface.
+fn in_use(node: &NodeStatus) -> Option<&str> {
+    let is_so = node.reason.as_deref() == Some(reason::IN_USE);
+    node.message.as_deref().filter(|_| is_so)
+}
+
+/// Whether the device was DPDK's when the agent last spoke.
+fn is_with_dpdk(node: &NodeStatus) -> bool {
+    let dpdk = node.dpdk.as_ref();
+    let is_away = dpdk.is_some_and(|dpdk| dpdk.no_iommu || dpdk.iommu_group.is_some());
+    node.phase == NodePhase::Vfio || is_away
+}
+
 /// Whether the agent set the interface up and did not say that it took that away.
 fn is_unreleased(record: &NodeEniAttachment) -> bool {
     let status = record.status.as_ref();
@@ -266,3 +286,6 @@ pub(super) fn releasing(message: String) -> Option<Note> {
         message,
     })
 }
+
+#[cfg(test)]
+mod tests;

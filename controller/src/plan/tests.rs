@@ -33,6 +33,7 @@ pub(super) struct Stage {
     /// Whether EC2 told the limits of the instance's type.
     pub(super) types_known: bool,
     pub(super) begun: Instant,
+    pub(super) agent: Agent,
 }
 
 pub(super) fn cluster() -> Cluster {
@@ -85,6 +86,7 @@ impl Stage {
             ena_queues: EnaQueues::Unknown,
             types_known: true,
             begun: Instant::now(),
+            agent: Agent::Alive,
         }
     }
 
@@ -147,7 +149,7 @@ impl Stage {
             snapshot: &snapshot,
             memories: &memories,
             paces: &BTreeMap::new(),
-            agent: Agent::Alive,
+            agent: self.agent,
             pods: Some(&[]),
             rivals: &BTreeMap::new(),
             elastic_ips: &self.choices,

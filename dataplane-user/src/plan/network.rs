@@ -189,9 +189,10 @@ pub fn provide(
 /// What takes away all that was added. Addresses and routes of an interface that is gone went with it.
 #[must_use]
 pub fn withdraw(eni: &EniId, wanted: &Network, presence: &Presence, shown: &Shown) -> Vec<Change> {
+    // Also those that were asked for before: nothing else uses the interface's table.
     let rules = shown.stack.rules.iter();
     let mut changes: Vec<_> = rules
-        .filter(|rule| wanted.rules.contains(rule))
+        .filter(|rule| wanted.rules.contains(rule) || wanted.table == Some(rule.table))
         .copied()
         .map(Change::RemoveRule)
         .chain(sources::free(eni, &shown.stack.sources))

@@ -12,7 +12,7 @@ use crate::{
     pci::Hugepages,
     plan::{
         dpdk::{Obstacle, Shown, is_bound, is_held, misplaced, refusal},
-        is_in_pod,
+        is_in_use,
     },
 };
 
@@ -24,6 +24,11 @@ pub(super) fn handed_over(
 ) -> NodeStatus {
     let (observed, device) = (&situation.observed, &desired.device);
     let shown = observed.device;
+    if is_in_use(observed) {
+        let message =
+            "pods have the interface, or addresses of it; DPDK gets it when they have ended";
+        return explain(NodePhase::Configuring, Reason::InUse, message);
+    }
     if let Presence::Present(interface) = observed.presence {
         let refused = refusal(device, binding, interface, shown).map(failure);
         let failure = refused.as_ref().or(situation.failure);
@@ -34,10 +39,6 @@ pub(super) fn handed_over(
             mtu: Some(interface.mtu),
             ..settled(failure, NodePhase::Configuring)
         };
-    }
-    if is_in_pod(observed) {
-        let message = "a pod has the interface; DPDK gets it when the pod gives it back";
-        return explain(NodePhase::Configuring, Reason::InUse, message);
     }
     let Some(kept) = &shown.kept else {
         return missing(desired, situation.missing);

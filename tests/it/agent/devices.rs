@@ -1,18 +1,26 @@
 //! Devices that a real kubelet offers to real pods, and that are not taken from them. Needs root.
 
+use std::time::Duration;
+
 use lab::{Config, wait};
 use serde_json::{Value, json};
 
-use crate::agent_node::{AgentNode, DEADLINE, Eni};
+use crate::agent_node::{AgentNode, Eni};
 
 const FIRST: Eni = Eni(10);
 const SECOND: Eni = Eni(11);
 const RESOURCE: &str = "intel.com/kernel_1";
+/// What takes a Kubernetes, beside other tests.
+const PODS: Duration = Duration::from_secs(120);
 
 impl AgentNode {
+    /// A node that runs pods.
     fn with_kubelet() -> Self {
-        let mut node = Self::start_with(Config::cluster(1));
-        node.start_offering(&[]);
+        let node = Self::start_with(Config::cluster(1));
+        let account = ["get", "serviceaccount", "default"];
+        let there = "there is a default service account";
+        let there = node.lab.wait_kubectl(there, PODS, &account, |_| true);
+        there.unwrap();
         node
     }
 
@@ -57,7 +65,7 @@ spec:
 "#
         );
         self.lab.apply(&pod).unwrap();
-        wait::until("the pod says what it sees", DEADLINE, || {
+        wait::until("the pod says what it sees", PODS, || {
             let log = self.lab.kubectl(&["logs", name]);
             let log = log.map_err(|error| error.to_string())?;
             match log.contains("all\n") {
@@ -82,12 +90,14 @@ spec:
 #[test]
 fn an_interface_is_offered_held_and_released_when_its_pod_has_ended() {
     let mut node = AgentNode::with_kubelet();
+    node.start_offering(&[]);
     for eni in [FIRST, SECOND] {
         node.plug(eni);
     }
     node.record_of_device(FIRST, &json!({"resourceName": RESOURCE}));
-    let ready = node.wait_phase(FIRST, "Ready");
-    assert_eq!(ready["dpdk"]["resourceName"], RESOURCE);
+    node.wait_status(FIRST, "it is offered", |status| {
+        status["phase"] == "Ready" && status["dpdk"]["resourceName"] == RESOURCE
+    });
     node.wait_allocatable(RESOURCE, "1");
 
     let seen = node.run_pod("user", RESOURCE);
@@ -160,7 +170,7 @@ ln -s '0000:00:06.0 ena eth10' /sys/fs/bpf/eniway/device/eni-0000000a
 /// Needs root. That the kernel's driver has it again is shown where there is hardware: in virtual machines.
 #[test]
 fn a_device_of_dpdk_comes_into_a_pod_with_its_nodes_and_is_kept_there() {
-    let mut node = AgentNode::start_with(Config::cluster(1));
+    let mut node = AgentNode::with_kubelet();
     let made = node.node.command("sh").args(["-c", HARDWARE]).read();
     made.unwrap();
     let resource = "example.com/upf";

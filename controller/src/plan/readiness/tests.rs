@@ -135,7 +135,7 @@ fn check(
     assert_eq!(said, expected, "{words:?} {matching:?} {wishes:?}");
 }
 
-const UNTAINT: &str = "take the start-up taint off node n";
+const UNTAINT: &str = "take the taint eniway.io/not-ready off node n";
 
 #[test]
 fn the_label_comes_first_and_then_the_taint_goes() {

@@ -137,6 +137,25 @@ fn where_somebody_translates_an_interface_keeps_its_source_and_nowhere_else() {
 }
 
 #[test]
+fn rules_that_were_asked_for_before_go_with_the_interface() {
+    let mut kernel = Kernel::plugged(3, true);
+    kernel.converge(&provide(wanted()));
+    assert!(!kernel.network.stack.rules.is_empty());
+    // The record has another wish since, and then goes.
+    let network = Network {
+        table: wanted().table,
+        ..Network::default()
+    };
+    kernel.converge(&Wish::Release {
+        eni: Some(ENI.into()),
+        mac: None,
+        force: false,
+        network,
+    });
+    assert_eq!(kernel.network.stack.rules, []);
+}
+
+#[test]
 fn an_interface_is_in_the_hands_of_networkd_before_and_after_ours() {
     let mut kernel = Kernel::plugged(3, true);
     kernel.network.is_unmanaged = Some(false);

@@ -108,6 +108,19 @@ fn between_two_drivers_it_is_being_configured_and_a_failure_is_told() {
 }
 
 #[test]
+fn an_interface_that_pods_have_goes_to_dpdk_when_they_have_ended() {
+    let mut case = bound();
+    case.device.kept = None;
+    case.attached = attached(3);
+    check(
+        &case,
+        &expect![[
+            r#"{"phase":"Configuring","reason":"InUse","message":"pods have the interface, or addresses of it; DPDK gets it when they have ended"}"#
+        ]],
+    );
+}
+
+#[test]
 fn a_device_that_somebody_gave_to_another_driver_is_told() {
     let mut case = bound();
     function(&mut case).driver = Some("nvme".to_owned());
