@@ -96,10 +96,7 @@ impl Controller {
             .filter(|record| record.spec.node_eni.uid == uid)
             .map(Arc::clone)
             .collect();
-        let ours = object
-            .finalizers()
-            .iter()
-            .any(|finalizer| finalizer == mark::FINALIZER_NODE_ENI);
+        let ours = is_ours(object);
         let deleting = object.metadata.deletion_timestamp.is_some();
         let routed = object.status.as_ref();
         let routed = routed.is_some_and(|status| status.routes.iter().any(|one| one.created));
@@ -238,6 +235,12 @@ impl Controller {
             ),
         });
     }
+}
+
+/// Whether the NodeENI waits for us before it goes.
+pub(crate) fn is_ours(object: &NodeEni) -> bool {
+    let mut finalizers = object.finalizers().iter();
+    finalizers.any(|finalizer| finalizer == mark::FINALIZER_NODE_ENI)
 }
 
 /// Listed interfaces that are on an instance and no record's: J's, which stay listed.

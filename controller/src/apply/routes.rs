@@ -23,6 +23,7 @@ use crate::{
     memory::{Hold, Memory},
     routes::{Inputs, Key, Routes, routes, wanted},
     status::condition,
+    summary::is_ours,
 };
 
 /// Changes of one round: others get their turn, and EC2's bucket is small.
@@ -98,6 +99,10 @@ impl Controller {
             kept.unsure.retain(|uid| known.contains(uid.as_str()));
             return None;
         };
+        if !is_ours(&node_eni) {
+            // It could go at once, and a route that was made for it would be nobody's. Its finalizer brings it here again.
+            return None;
+        }
         let uid = node_eni.uid().unwrap_or_default();
         let said = kept.written.get(&uid).cloned();
         let said = said.unwrap_or_else(|| Said::of(&node_eni));
