@@ -5,6 +5,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use eniway_kubelet::Grant;
@@ -16,6 +17,9 @@ use crate::{
     apply::Chain,
     devices::{Devices, Offered, device_info, grant, listed},
 };
+
+/// How long to wait for the kubelet's folder.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// Where device plugins are, and where Multus looks.
 #[derive(Clone, Debug)]
@@ -77,15 +81,23 @@ async fn plugin(
         }
         Ok(granted)
     };
-    let served = eniway_kubelet::serve(
-        &folders.plugins,
-        &resource,
-        devices,
-        Arc::new(allocate),
-        shutdown,
-    );
-    if let Err(error) = served.await {
-        warn!(resource, error = %Chain(&error), "Devices not offered");
+    let allocate = Arc::new(allocate);
+    while !shutdown.is_cancelled() {
+        let served = eniway_kubelet::serve(
+            &folders.plugins,
+            &resource,
+            devices.clone(),
+            Arc::clone(&allocate) as _,
+            shutdown.clone(),
+        );
+        if let Err(error) = served.await {
+            // Perhaps there is no kubelet yet.
+            warn!(resource, error = %Chain(&error), "Devices not offered");
+            tokio::select! {
+                () = tokio::time::sleep(RETRY) => {}
+                () = shutdown.cancelled() => {}
+            }
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{io, path::Path};
 
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use inotify::{EventMask, EventStream, Inotify, WatchMask};
 
 use crate::Error;
@@ -28,6 +28,11 @@ impl Folder {
             path: path.to_owned(),
             source,
         })
+    }
+
+    /// Forgets what has happened so far.
+    pub(crate) fn forget(&mut self) {
+        while let Some(Some(_)) = self.0.next().now_or_never() {}
     }
 
     /// Waits until the kubelet's socket is made, or `ours` removed.

@@ -86,13 +86,8 @@ pub async fn serve(
         let again = shutdown.child_token();
         let served = answer(listener, &devices, &allocate, again.clone());
         let until_again = async {
-            let registered = register(folder, &name, resource, &shutdown);
-            tokio::select! {
-                () = registered => {}
-                () = shutdown.cancelled() => {}
-            }
             let changed = tokio::select! {
-                changed = watched.changes(&name) => changed,
+                changed = told(&mut watched, folder, &name, resource) => changed,
                 () = shutdown.cancelled() => Ok(()),
             };
             again.cancel();
@@ -107,6 +102,22 @@ pub async fn serve(
     // A socket that is gone already is gone.
     let _ = fs::remove_file(&socket);
     Ok(())
+}
+
+/// Tells the kubelet, and waits until it must be told again. A kubelet that starts removes every socket before it makes its
+/// own; what it is told with a socket that it then removes is of no use, and what it is told twice makes it call every
+/// device ill for a moment.
+async fn told(watched: &mut Folder, folder: &Path, name: &str, resource: &str) -> io::Result<()> {
+    tokio::select! {
+        changed = watched.changes(name) => return changed,
+        () = register(folder, name, resource) => {}
+    }
+    // It could answer, so its socket was there before.
+    watched.forget();
+    match folder.join(name).exists() {
+        true => watched.changes(name).await,
+        false => Ok(()),
+    }
 }
 
 /// What an earlier agent left there is replaced.
@@ -145,9 +156,9 @@ async fn answer(
 }
 
 /// Until the kubelet accepts.
-async fn register(folder: &Path, name: &str, resource: &str, shutdown: &CancellationToken) {
+async fn register(folder: &Path, name: &str, resource: &str) {
     let mut told = false;
-    while !shutdown.is_cancelled() {
+    loop {
         match ask(folder.join(KUBELET), name, resource).await {
             Ok(()) => return info!(resource, "Registered with the kubelet"),
             Err(error) if told => tracing::debug!(?error, "Not registered yet"),
@@ -269,3 +280,6 @@ fn response(grant: Grant) -> ContainerAllocateResponse {
         devices: nodes.collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! Devices that a real kubelet offers to real pods, and that are not taken from them. Needs root.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use lab::{Config, wait};
 use serde_json::{Value, json};
@@ -36,14 +36,45 @@ impl AgentNode {
         self.patch(eni, &json!({"spec": {"dpdk": dpdk}}), &[]);
     }
 
+    /// Waits for what a kubelet must do first.
+    fn wait_patiently(&self, what: &str, accept: impl Fn(&Self) -> bool) {
+        let look = || match accept(self) {
+            true => Ok(()),
+            false => Err(self.lab.logs("node1-kubelet")),
+        };
+        wait::until(what, PODS, look).unwrap_or_else(|error| panic!("{error}"));
+    }
+
     fn wait_allocatable(&self, resource: &str, count: &str) {
         let path = format!(
             "jsonpath={{.status.allocatable.{}}}",
             resource.replace('.', "\\.")
         );
         let get = ["get", "node", "node1", "-o", &path];
-        self.wait_until(&format!("{count} of {resource} are allocatable"), |node| {
+        self.wait_patiently(&format!("{count} of {resource} are allocatable"), |node| {
             node.lab.kubectl(&get).unwrap() == count
+        });
+    }
+
+    /// How often the agents of this test have told the kubelet of a resource.
+    fn registrations(&self) -> usize {
+        let log = fs::read_to_string(self.lab.log_file("agent")).unwrap();
+        log.matches("Registered with the kubelet").count()
+    }
+
+    fn phase(&self, eni: Eni) -> String {
+        let path = "jsonpath={.status.node.phase}";
+        let get = ["get", "nea", &eni.record(), "-o", path];
+        self.lab.kubectl(&get).unwrap()
+    }
+
+    /// Waits until the agent says that a pod has the device, which is to be released.
+    fn wait_held(&self, eni: Eni, pod: &str) {
+        self.wait_status(eni, &format!("pod {pod} is named"), |status| {
+            let message = status["message"].as_str().unwrap_or_default();
+            status["phase"] == "Releasing"
+                && status["reason"] == "InUse"
+                && message.contains(&format!("pod default/{pod}"))
         });
     }
 
@@ -111,13 +142,10 @@ fn an_interface_is_offered_held_and_released_when_its_pod_has_ended() {
     assert!(info.contains(&id), "{info}");
 
     // Another one is offered as soon as it is there, also to a kubelet that has started anew.
+    let before = node.registrations();
     node.lab.restart_kubelet("node1").unwrap();
-    node.wait_until("the kubelet says that it is here", |node| {
-        node.lab
-            .logs("agent")
-            .matches("Registered with the kubelet")
-            .count()
-            >= 2
+    node.wait_patiently("the kubelet is told again", |node| {
+        node.registrations() > before
     });
     node.record_of_device(SECOND, &json!({"resourceName": RESOURCE}));
     node.wait_allocatable(RESOURCE, "2");
@@ -125,24 +153,19 @@ fn an_interface_is_offered_held_and_released_when_its_pod_has_ended() {
 
     // An agent that starts anew finds the kubelet.
     node.stop_agent();
+    let before = node.registrations();
     node.start_offering(&[]);
+    node.wait_patiently("the kubelet is told again", |node| {
+        node.registrations() > before
+    });
     node.wait_allocatable(RESOURCE, "2");
 
     // What a pod has is not taken away.
     node.delete(FIRST);
-    let held = node.wait_status(FIRST, "the pod is named", |status| {
-        status["phase"] == "Releasing" && status["reason"] == "InUse"
-    });
-    assert!(
-        held["message"]
-            .as_str()
-            .unwrap()
-            .contains("pod default/user"),
-        "{held}"
-    );
+    node.wait_held(FIRST, "user");
     node.wait_allocatable(RESOURCE, "1");
     node.delete_pod("user");
-    node.wait_phase(FIRST, "Released");
+    node.wait_patiently("it is released", |node| node.phase(FIRST) == "Released");
     node.delete_pod("other");
 }
 
@@ -198,16 +221,7 @@ fn a_device_of_dpdk_comes_into_a_pod_with_its_nodes_and_is_kept_there() {
     assert!(seen.contains("\n7\nvfio\n"), "{seen}");
 
     node.delete(FIRST);
-    let held = node.wait_status(FIRST, "the pod is named", |status| {
-        status["reason"] == "InUse"
-    });
-    assert!(
-        held["message"]
-            .as_str()
-            .unwrap()
-            .contains("pod default/upf"),
-        "{held}"
-    );
+    node.wait_held(FIRST, "upf");
     let driver_override = "/run/sysfs/bus/pci/devices/0000:00:06.0/driver_override";
     let read = || {
         node.node
@@ -219,5 +233,5 @@ fn a_device_of_dpdk_comes_into_a_pod_with_its_nodes_and_is_kept_there() {
     assert_eq!(read(), "vfio-pci\n");
     node.delete_pod("upf");
     // Then it goes back, as far as a file can tell, into which is written at its start.
-    node.wait_until("any driver may have it", |_| read().starts_with('\n'));
+    node.wait_patiently("any driver may have it", |_| read().starts_with('\n'));
 }
