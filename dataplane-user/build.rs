@@ -29,12 +29,14 @@ fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     share_target_folder(&out)?;
+    let log = env::var_os("CARGO_FEATURE_BPF_LOG").is_some();
     // SAFETY: a build script has one thread until it starts another.
     unsafe { env::set_var("RUSTC_BOOTSTRAP", "1") };
     aya_build::build_ebpf(
         [Package {
             name: "eniway-ebpf",
             root_dir: concat!(env!("CARGO_MANIFEST_DIR"), "/../dataplane-ebpf"),
+            features: if log { &["log"] } else { &[] },
             ..Package::default()
         }],
         Toolchain::Custom(TOOLCHAIN),

@@ -17,6 +17,8 @@ mod events;
 mod forward;
 #[cfg(target_arch = "bpf")]
 mod frames;
+#[cfg(all(target_arch = "bpf", feature = "log"))]
+mod log;
 #[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]

@@ -167,6 +167,8 @@ pub(crate) fn count(packet: &impl Head, direction: Direction, verdict: Verdict) 
     if verdict.reason.is_violation() {
         events::tell(packet, direction, verdict);
     }
+    #[cfg(feature = "log")]
+    crate::log::tell(direction, verdict, packet.length());
 }
 
 /// The ENI's addresses in the maps.

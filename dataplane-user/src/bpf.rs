@@ -29,12 +29,15 @@ mod hook;
 mod interface;
 mod kernel;
 mod link;
+#[cfg(feature = "bpf-log")]
+mod log;
 mod maps;
 mod object;
 mod pins;
 mod pods;
 mod refusal;
 mod slot;
+mod spare;
 pub mod steering;
 mod tables;
 pub mod trial;
@@ -48,6 +51,8 @@ use std::{
 use eniway_abi::{COUNTERS, Counter};
 pub use eniway_abi::{Direction, Outcome, Reason};
 
+#[cfg(feature = "bpf-log")]
+pub use self::log::Verdicts;
 pub use self::{
     error::Error,
     events::{Missed, Packet, Watch},
@@ -64,6 +69,7 @@ use self::{
     object::{Loader, Object},
     pins::Pins,
     pods::Pods,
+    spare::Spare,
 };
 
 /// The guards of this node.
@@ -74,14 +80,6 @@ pub struct Bpf {
     /// Made when something is loaded first.
     loader: Option<Loader>,
     spare: Spare,
-}
-
-/// Programs for the next ENI. Loading is most of the time until an interface is guarded, and needs nothing of it.
-#[derive(Debug, Default)]
-struct Spare {
-    /// One that knows of no pins.
-    loader: Option<Loader>,
-    object: Option<Object>,
 }
 
 /// What an ENI's guard should be.
@@ -267,12 +265,7 @@ impl Bpf {
 
     /// Loads programs for the next ENI, unless there are some.
     pub fn prepare(&mut self) -> Result<(), Error> {
-        let Spare { loader, object } = &mut self.spare;
-        if object.is_none() {
-            let loader = loader.get_or_insert_with(Loader::new);
-            *object = Some(Object::spare(loader, self.kernel.frags)?);
-        }
-        Ok(())
+        self.spare.prepare(self.kernel.frags)
     }
 
     /// The spare programs on the ENI's maps, if they fit: it has no maps yet, and no rules.
@@ -281,7 +274,7 @@ impl Bpf {
         if has_maps || !want.steering.is_empty() || frags != self.kernel.frags {
             return Ok(None);
         }
-        let Some(mut object) = self.spare.object.take() else {
+        let Some(mut object) = self.spare.take() else {
             return Ok(None);
         };
         object.pin(&self.pins, eni)?;

@@ -40,6 +40,9 @@ pub enum Look {
     Top(Top),
     /// Shows packets that break a rule, as they come.
     Monitor(Monitor),
+    /// Shows every verdict, as it comes: of programs of a debug build.
+    #[cfg(feature = "bpf-log")]
+    Log(Which),
 }
 
 /// Where the CNI plugin goes.

@@ -8,6 +8,9 @@
 //! which hears of them by `device_plugins`, or the SR-IOV plugin by `sriov`. `metadata` looks for what `imds` tells beside the records; without Kubernetes,
 //! `standalone` makes the records from a file and from that.
 
+#[cfg(all(feature = "bpf-log", not(debug_assertions)))]
+compile_error!("the feature bpf-log is for debug builds: it makes each verdict many times dearer");
+
 pub mod cni;
 pub mod config;
 pub mod device_plugins;

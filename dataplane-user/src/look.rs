@@ -4,6 +4,8 @@
 mod capture;
 mod inspect;
 mod line;
+#[cfg(feature = "bpf-log")]
+mod log;
 mod monitor;
 mod top;
 
@@ -36,6 +38,8 @@ pub async fn run(look: Look) -> Result<(), Error> {
         Look::Inspect(which) => inspect::run(&which),
         Look::Top(top) => top::run(&top).await,
         Look::Monitor(monitor) => monitor::run(&monitor).await,
+        #[cfg(feature = "bpf-log")]
+        Look::Log(which) => log::run(&which).await,
     };
     match done {
         // `eniway-agent top | head`: nobody reads any more.

@@ -182,6 +182,17 @@ pub enum Error {
         /// What it said.
         answer: u32,
     },
+    /// The programs tell of nothing.
+    #[cfg(feature = "bpf-log")]
+    #[error(
+        "read what the programs of {eni} tell; the agent that loaded them must have the feature bpf-log too"
+    )]
+    Log {
+        /// The ENI.
+        eni: String,
+        /// Why it failed.
+        source: aya_log::Error,
+    },
 }
 
 /// An error with its causes, in one line.

@@ -92,6 +92,12 @@ pub(crate) const PARTS: &[Part] = &[
         LAB,
         integration,
     ),
+    slow(
+        "log",
+        "the programs of a debug build tell of every verdict",
+        &[Need::Root, Need::Kernel],
+        log,
+    ),
     beside(
         "images",
         "the static programs and their images are built",
@@ -130,6 +136,9 @@ pub(crate) const PARTS: &[Part] = &[
     ),
 ];
 
+/// What only debug builds have.
+const BPF_LOG: &str = "--features=eniway-agent/bpf-log";
+
 fn format(workspace: &Workspace) -> Result<Count> {
     check(&mut workspace.cargo(&["fmt", "--all", "--check"]))
 }
@@ -143,6 +152,7 @@ fn clippy(workspace: &Workspace) -> Result<Count> {
         "clippy",
         "--workspace",
         "--all-targets",
+        BPF_LOG,
         "--",
         "-D",
         "warnings",
@@ -158,6 +168,7 @@ fn clippy_bpf(workspace: &Workspace) -> Result<Count> {
         "--bins",
         "--lib",
         "--release",
+        "--features=log",
     ]);
     cargo
         .args([
@@ -187,6 +198,10 @@ fn simulation(workspace: &Workspace) -> Result<Count> {
     let mut cargo = workspace.cargo(&["test", "--package", "simulation"]);
     cargo.args(["--profile", "simulation", "--test", "laws"]);
     tests(cargo.env("ENIWAY_SEEDS", "10000"))
+}
+
+fn log(workspace: &Workspace) -> Result<Count> {
+    tests(&mut others(workspace, &[BPF_LOG, "--test", "log"]))
 }
 
 fn images(workspace: &Workspace) -> Result<Count> {

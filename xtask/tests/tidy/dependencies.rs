@@ -28,6 +28,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("aws-sdk-", &["eniway-ec2"]),
     ("aya", &["eniway-abi", "eniway-agent"]),
     ("aya-ebpf", &["eniway-ebpf"]),
+    ("aya-log", &["eniway-agent"]),
+    ("aya-log-ebpf", &["eniway-ebpf"]),
     ("rtnetlink", &["eniway-agent"]),
     ("tonic", &["eniway-kubelet"]),
 ];

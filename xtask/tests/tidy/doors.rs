@@ -32,7 +32,7 @@ const DOORS: &[Door] = &[
     },
     Door {
         folders: &["dataplane-user/src"],
-        words: &["aya::", "use aya"],
+        words: &["aya::", "aya_log::", "use aya"],
         open: &["dataplane-user/src/bpf"],
     },
     Door {
