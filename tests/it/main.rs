@@ -8,6 +8,7 @@ mod agent_node;
 mod api;
 mod bpf_attach;
 mod bpf_bench;
+mod bpf_ipvlan;
 mod bpf_pods;
 mod bpf_stacks;
 mod bpf_world;

@@ -13,7 +13,7 @@ use super::debian::{file, output};
 use crate::cache;
 
 /// What the machine needs to see the host's files, and what a node has.
-const MODULES: [&str; 9] = [
+const MODULES: [&str; 10] = [
     "virtio_pci",
     "9p",
     "9pnet_virtio",
@@ -21,6 +21,7 @@ const MODULES: [&str; 9] = [
     "virtio_net",
     "veth",
     "macvlan",
+    "ipvlan",
     "sch_ingress",
     "cls_bpf",
 ];
