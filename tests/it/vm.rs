@@ -5,6 +5,7 @@
 
 mod agent;
 mod dpdk;
+mod kubelet;
 mod testpmd;
 
 use std::time::Duration;

@@ -7,19 +7,19 @@ use super::agent::Node;
 use super::testpmd::Testpmd;
 use super::{driver, kernel, kernel_with_noiommu, place_of, wait_pulled, wait_relayed};
 
-const NOTHING: &str = "";
-const BOUND: &str = "[[interface]]\n[interface.dpdk]\nbind = true\n";
+pub(super) const NOTHING: &str = "";
+pub(super) const BOUND: &str = "[[interface]]\n[interface.dpdk]\nbind = true\n";
 /// In the file of a user who accepts what it means.
 const UNSAFE: &str = "allowUnsafeNoIOMMU = true\n";
 /// Its card is Intel's, not EC2's.
-const LABORATORY: &str = "--accept-virtual --sysfs-writable /sys";
+pub(super) const LABORATORY: &str = "--accept-virtual --sysfs-writable /sys";
 
-fn is_bound(state: &Value) -> bool {
+pub(super) fn is_bound(state: &Value) -> bool {
     state["node"]["phase"] == "Vfio"
 }
 
 /// Why an interface is not what it should be, if it is that word.
-fn says(state: &Value, reason: &str, message: &str) -> bool {
+pub(super) fn says(state: &Value, reason: &str, message: &str) -> bool {
     let told = state["node"]["message"].as_str().unwrap_or_default();
     state["node"]["reason"] == reason && told.contains(message)
 }

@@ -38,22 +38,8 @@ impl<'a> Testpmd<'a> {
 
     /// Sends frames into the card and sees each come back, its addresses swapped and the rest as it was.
     pub(super) fn forwards(&self, card: &Card) {
-        wait::until("testpmd forwards a frame", SOON, || {
-            // Refused until the program has made the card ready, most likely.
-            let _ = card.send(&frame(card, 0));
-            let back = card.find(TRY, |frame| is_back(card, 0, frame)).unwrap();
-            back.map(drop).ok_or_else(|| self.machine.output(self.job))
-        })
-        .unwrap();
-        for number in 1..=FRAMES {
-            card.send(&frame(card, number)).unwrap();
-            let back = card.find(THROUGH, |frame| is_back(card, number, frame));
-            assert!(
-                back.unwrap().is_some(),
-                "frame {number} did not come back: {}",
-                self.machine.output(self.job)
-            );
-        }
+        let log = || self.machine.output(self.job);
+        forwards(card, &is_swapped, &log);
     }
 
     /// Ends it, and compares its count with ours.
@@ -71,6 +57,32 @@ impl<'a> Testpmd<'a> {
     }
 }
 
+/// Sends frames into the card and sees each come back as the program that has it sends them. `is_back` is given what was sent and what came.
+pub(super) fn forwards(
+    card: &Card,
+    is_back: &dyn Fn(&[u8], &[u8]) -> bool,
+    log: &dyn Fn() -> String,
+) {
+    let first = frame(card, 0);
+    wait::until("testpmd forwards a frame", SOON, || {
+        // Refused until the program has made the card ready, most likely.
+        let _ = card.send(&first);
+        let back = card.find(TRY, |back| is_back(&first, back)).unwrap();
+        back.map(drop).ok_or_else(log)
+    })
+    .unwrap();
+    for number in 1..=FRAMES {
+        let sent = frame(card, number);
+        card.send(&sent).unwrap();
+        let back = card.find(THROUGH, |back| is_back(&sent, back)).unwrap();
+        assert!(
+            back.is_some(),
+            "frame {number} did not come back: {}",
+            log()
+        );
+    }
+}
+
 /// A frame of the experimental EtherType 0x88b5, with its number.
 fn frame(card: &Card, number: u8) -> Vec<u8> {
     let mut frame = [&bytes_of(card.mac())[..], &SENDER, &[0x88, 0xb5]].concat();
@@ -78,7 +90,6 @@ fn frame(card: &Card, number: u8) -> Vec<u8> {
     frame
 }
 
-fn is_back(card: &Card, number: u8, back: &[u8]) -> bool {
-    let sent = frame(card, number);
-    back[..6] == SENDER && back[6..12] == bytes_of(card.mac()) && back[12..] == sent[12..]
+fn is_swapped(sent: &[u8], back: &[u8]) -> bool {
+    back[..6] == sent[6..12] && back[6..12] == sent[..6] && back[12..] == sent[12..]
 }

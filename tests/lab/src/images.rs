@@ -5,8 +5,7 @@
 mod base;
 mod tarball;
 
-pub(crate) use base::write_base;
-pub use base::{BUSYBOX, PAUSE};
+pub use base::{BUSYBOX, PAUSE, write_base};
 
 use std::fs;
 use std::io;
@@ -174,7 +173,7 @@ impl Image {
         let config = json!({
             "architecture": architecture(),
             "os": "linux",
-            "config": {"Env": ["PATH=/bin"], "Entrypoint": self.entrypoint, "Cmd": self.command},
+            "config": {"Env": ["PATH=/usr/bin:/bin"], "Entrypoint": self.entrypoint, "Cmd": self.command},
             "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{}", hex(&layer))]},
             "history": [{"created_by": "eniway lab"}],
         })

@@ -14,7 +14,7 @@ pub const PAUSE: &str = "registry.local/pause:1";
 const BUSYBOX_FILE: &str = "/bin/busybox";
 
 /// Writes the pause and busybox images into `folder` and gives the archives' paths.
-pub(crate) fn write_base(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+pub fn write_base(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let read = |source| Error::Read {
         reference: BUSYBOX.to_owned(),
         path: BUSYBOX_FILE.into(),
