@@ -1,4 +1,5 @@
-//! What programs of a debug build tell, from the kernel to the terminal. Needs root.
+//! What programs of a debug build tell, from the kernel to the terminal. Needs root, and the feature: part `log`.
+#![cfg(feature = "bpf-log")]
 
 use std::{
     io::{BufRead as _, BufReader},
