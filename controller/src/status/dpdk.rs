@@ -1,7 +1,7 @@
 //! The condition that answers a wish for DPDK, or for devices that pods can ask for.
 
 use eniway_api::{
-    NodeEniAttachment, NodePhase, NodeStatus,
+    AttachmentSummary, NodeEniAttachment, NodePhase, NodeStatus,
     conditions::{DPDK, reason},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -106,6 +106,22 @@ fn offered(tally: &Tally<'_>, resource: &str) -> (bool, &'static str, String) {
         None => "; agents offer them with agent.devicePlugin.enabled: true in the chart",
     };
     (false, reason::NOT_OFFERED, format!("{message}{hint}"))
+}
+
+/// What the list says of an interface's device.
+pub(super) fn listed(record: &NodeEniAttachment) -> AttachmentSummary {
+    let is_asked = record.spec.dpdk.as_ref().is_some_and(|dpdk| dpdk.bind);
+    let status = record.status.as_ref();
+    let node = status.and_then(|status| status.node.as_ref());
+    let bound = node.filter(|node| node.phase == NodePhase::Vfio);
+    let offered = node.and_then(|node| node.dpdk.as_ref());
+    AttachmentSummary {
+        dpdk_bound: is_asked.then_some(bound.is_some()),
+        dpdk_driver: bound.and_then(|node| node.driver.clone()),
+        dpdk_resource_name: offered.and_then(|dpdk| dpdk.resource_name.clone()),
+        dpdk_pci_address: bound.and_then(|node| node.pci_address.clone()),
+        ..AttachmentSummary::default()
+    }
 }
 
 #[cfg(test)]

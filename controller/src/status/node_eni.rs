@@ -10,7 +10,11 @@ use eniway_api::{
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::{condition, dpdk::dpdk, max_pods::max_pods};
+use super::{
+    condition,
+    dpdk::{dpdk, listed},
+    max_pods::max_pods,
+};
 use crate::desired::{MaxPods, Problem, Unclaimed};
 
 /// How many attachments the list holds; etcd takes about 5,000 and every change rewrites all.
@@ -349,7 +353,7 @@ fn entry(
             Some(Ec2State::Detaching) => "detaching",
         }
         .to_owned(),
-        ..AttachmentSummary::default()
+        ..listed(record)
     };
     // The old time stands while nothing else changed.
     let before = old.iter().find(|old| {
