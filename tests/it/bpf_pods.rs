@@ -239,21 +239,26 @@ fn maps_of_another_layout_are_taken_over_under_way() {
         let now = std::fs::read_dir(&maps).unwrap().next().unwrap().unwrap();
         std::fs::rename(now.path(), maps.join("v999")).unwrap();
 
-        let mut ping = world.on_host(|| {
-            std::process::Command::new("ping")
-                .args(["-i", "0.01", "-c", "200", "-W", "2", "10.0.1.65"])
-                .stdout(std::process::Stdio::piped())
-                .spawn()
-                .unwrap()
-        });
+        let ping = |count: &'static str| {
+            world.on_host(move || {
+                std::process::Command::new("ping")
+                    .args(["-i", "0.01", "-c", count, "-W", "2", "10.0.1.65"])
+                    .stdout(std::process::Stdio::piped())
+                    .spawn()
+                    .unwrap()
+            })
+        };
+        let mut meanwhile = ping("200");
         let mut bpf = Bpf::open(&world.bpffs.join("eniway")).unwrap();
         bpf.attach(ENI, world.ifindex(), &guard).unwrap();
         let there = bpf.attached().unwrap().remove(0).pods;
         assert_eq!(there.as_slice(), std::slice::from_ref(&one.interface));
         let mut said = String::new();
-        std::io::Read::read_to_string(ping.stdout.as_mut().unwrap(), &mut said).unwrap();
-        ping.wait().unwrap();
+        std::io::Read::read_to_string(meanwhile.stdout.as_mut().unwrap(), &mut said).unwrap();
+        meanwhile.wait().unwrap();
         assert!(said.contains("200 received"), "{said}");
+        // They may all have come before it was taken over.
+        assert!(ping("1").wait().unwrap().success());
         assert!(!maps.join("v999").join(ENI).exists());
         assert!(counted(&bpf, Direction::ToPod, Reason::Passed, Outcome::Passed) > 0);
     });
