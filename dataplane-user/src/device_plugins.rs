@@ -122,7 +122,7 @@ fn forget(
         .collect();
     for (resource, id) in known.into_iter().filter(|one| !here.contains(one)) {
         let (name, _) = device_info(&resource, &id);
-        // No pod had it.
+        // Whoever has it has read it.
         let _ = fs::remove_file(folders.device_info.join(name));
     }
     here

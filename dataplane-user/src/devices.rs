@@ -3,7 +3,7 @@
 //! Environment and files are those of the SR-IOV network device plugin, so that applications, Multus and the CNI plugin
 //! `host-device` take a device of ours for one of its.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, mem};
 
 use eniway_kubelet::{Device, Grant, Node};
 use serde::Serialize;
@@ -32,18 +32,22 @@ pub enum Kind {
     Kernel,
     /// The device nodes of vfio.
     Vfio(Group),
-    /// The device node with this number.
-    Uio(u32),
+    /// The device node with this number, of this driver.
+    Uio { number: u32, driver: String },
 }
 
 /// The devices of this node, by ENI: the loop writes them, device plugins read them.
 #[derive(Clone, Debug, Default)]
-pub struct Devices(watch::Sender<BTreeMap<String, Offered>>);
+pub struct Devices {
+    all: watch::Sender<BTreeMap<String, Offered>>,
+    /// Every record was looked at once.
+    is_whole: watch::Sender<bool>,
+}
 
 impl Devices {
     /// Replaces what is known of an ENI's device; `None`: it is not offered.
     pub fn tell(&self, eni: &str, device: Option<Offered>) {
-        self.0.send_if_modified(|devices| {
+        self.all.send_if_modified(|devices| {
             if devices.get(eni) == device.as_ref() {
                 return false;
             }
@@ -55,17 +59,32 @@ impl Devices {
         });
     }
 
-    /// Forgets ENIs of which there is no record any more.
+    /// What is known of an ENI's device.
+    #[must_use]
+    pub fn of(&self, eni: &str) -> Option<Offered> {
+        self.all.borrow().get(eni).cloned()
+    }
+
+    /// Every record was looked at: forgets ENIs of which there is none any more.
     pub fn keep(&self, is_known: impl Fn(&str) -> bool) {
-        self.0.send_if_modified(|devices| {
+        self.all.send_if_modified(|devices| {
             let before = devices.len();
             devices.retain(|eni, _| is_known(eni));
             devices.len() != before
         });
+        self.is_whole
+            .send_if_modified(|is_whole| !mem::replace(is_whole, true));
+    }
+
+    /// Waits until every record was looked at once: before, what is not known may be there all the same.
+    pub(crate) async fn whole(&self) {
+        let mut is_whole = self.is_whole.subscribe();
+        // The sender is ours.
+        let _ = is_whole.wait_for(|is_whole| *is_whole).await;
     }
 
     pub(crate) fn subscribe(&self) -> watch::Receiver<BTreeMap<String, Offered>> {
-        self.0.subscribe()
+        self.all.subscribe()
     }
 }
 
@@ -105,7 +124,7 @@ pub fn grant(
                 let all_groups = "/dev/vfio/vfio".to_owned();
                 nodes.insert(all_groups.clone(), all_groups);
             }
-            Kind::Uio(number) => {
+            Kind::Uio { number, .. } => {
                 let node = format!("/dev/uio{number}");
                 about["uio"] = json!({"mount": node});
                 nodes.insert(node.clone(), node);
@@ -180,18 +199,22 @@ mod tests {
                 others: Vec::new(),
             })
         };
+        let uio = |number| Kind::Uio {
+            number,
+            driver: "igb_uio".to_owned(),
+        };
         let other = Offered {
             resource: "intel.com/other".to_owned(),
             ..device("0000:00:09.0", Kind::Kernel)
         };
         let ill = Offered {
             healthy: false,
-            ..device("0000:00:0a.0", Kind::Uio(1))
+            ..device("0000:00:0a.0", uio(1))
         };
         BTreeMap::from([
             ("eni-1".to_owned(), device("0000:00:06.0", group(7, false))),
             ("eni-2".to_owned(), device("0000:00:07.0", group(0, true))),
-            ("eni-3".to_owned(), device("0000:00:08.0", Kind::Uio(0))),
+            ("eni-3".to_owned(), device("0000:00:08.0", uio(0))),
             ("eni-4".to_owned(), other),
             ("eni-5".to_owned(), ill),
         ])

@@ -190,6 +190,7 @@ impl Agent {
         memory: &mut Memory,
         alarm: &mut Alarm,
     ) -> Option<NodeStatus> {
+        self.withdraw_device(wish);
         let mut passes = 0;
         loop {
             let world = self.look(alarm).await?;
@@ -203,7 +204,8 @@ impl Agent {
             let attached = wish.eni().and_then(|eni| world.attached(eni));
             let targets = self.targets(wish, &world).await;
             let network = self.network(wish, &presence, &world);
-            let device = self.device(wish, &presence, &world).await;
+            let last = record.status();
+            let device = self.device(wish, &presence, &world, last).await;
             let links = world.links.iter().map(|link| link.index).collect();
             let is_elsewhere = attached.is_some() || device.kept.is_some();
             let missing = memory.missing(wish, &presence, is_elsewhere, now, alarm);
@@ -248,11 +250,13 @@ impl Agent {
                     missing,
                     generation: record.generation(),
                     difference: memory.lasting_difference(now),
-                    last: record.status(),
+                    last,
                 };
                 let status = status::status(&situation);
                 self.offer(wish, &presence, &status);
-                self.offer_device(wish, &device, &status);
+                if let Some(again) = self.offer_device(wish, &device, &status).await {
+                    alarm.at(now + again);
+                }
                 // The kernel does not tell when another interface begins to take packets from XDP.
                 if status.reason.as_deref() == Some(Reason::SteeringRefused.as_str()) {
                     alarm.at(now + backoff(4));

@@ -14,6 +14,7 @@ use tracing::{info, warn};
 
 use crate::{
     apply::Chain,
+    desired::dpdk::VFIO,
     devices::{Devices, Kind, Offered},
 };
 
@@ -56,8 +57,13 @@ pub enum Mistake {
     Taken { resource: String },
 }
 
-/// Keeps the file as the devices are, until `shutdown`.
+/// Keeps the file as the devices are, until `shutdown`; from when all of them are known, so that the plugin may read it at any
+/// time.
 pub async fn serve(devices: &Devices, path: &Path, shutdown: CancellationToken) {
+    tokio::select! {
+        () = devices.whole() => {}
+        () = shutdown.cancelled() => return,
+    }
     let mut all = devices.subscribe();
     all.mark_changed();
     loop {
@@ -163,8 +169,8 @@ fn entry(resource: &str, devices: &BTreeMap<String, Offered>) -> Value {
         addresses.insert(&device.id);
         drivers.insert(match &device.kind {
             Kind::Kernel => "ena",
-            Kind::Vfio(_) => "vfio-pci",
-            Kind::Uio(_) => "igb_uio",
+            Kind::Vfio(_) => VFIO,
+            Kind::Uio { driver, .. } => driver,
         });
     }
     json!({

@@ -110,7 +110,7 @@ pub fn status(situation: &Situation<'_>) -> NodeStatus {
             "EC2 has not told the address of the interface yet",
         ),
         (Wish::Release { eni, force, .. }, _) => match eni {
-            Some(_) if is_anything_left(situation) => releasing(situation, *force),
+            Some(_) if is_anything_left(situation, *force) => releasing(situation, *force),
             _ => NodeStatus {
                 phase: NodePhase::Released,
                 released: true,
@@ -160,13 +160,14 @@ fn ambiguous(desired: &Desired, names: &[String]) -> NodeStatus {
     explain(NodePhase::Failed, Reason::InterfaceAmbiguous, &message)
 }
 
-/// Whether something that the agent made, or changed, is still there.
-fn is_anything_left(situation: &Situation<'_>) -> bool {
+/// Whether something that the agent made, or changed, is still there, or a pod has the device.
+fn is_anything_left(situation: &Situation<'_>, force: bool) -> bool {
     let observed = &situation.observed;
     observed.attached.is_some()
         || observed.device.kept.is_some()
         || observed.found_mtu.is_some()
         || observed.found_channels.is_some()
+        || (!force && !observed.device.holders.is_empty())
         || situation.unfinished
 }
 
@@ -302,14 +303,10 @@ fn with_guard(status: NodeStatus, observed: &Observed<'_>, reason: Option<&str>)
 }
 
 fn releasing(situation: &Situation<'_>, force: bool) -> NodeStatus {
-    match situation.failure {
-        Some(failure) => explain(NodePhase::Releasing, failure.reason, &failure.message),
-        None if is_in_use(&situation.observed) && !force => explain(
-            NodePhase::Releasing,
-            Reason::InUse,
-            &in_use(&situation.observed),
-        ),
-        None => dpdk::given_back(situation, NodePhase::Releasing),
+    let observed = &situation.observed;
+    match situation.failure.is_none() && is_in_use(observed) && !force {
+        true => explain(NodePhase::Releasing, Reason::InUse, &in_use(observed)),
+        false => dpdk::given_back(situation, NodePhase::Releasing),
     }
 }
 

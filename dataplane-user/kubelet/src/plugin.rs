@@ -7,7 +7,9 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    io,
     path::{Path, PathBuf},
     pin::Pin,
     sync::Arc,
@@ -78,7 +80,7 @@ pub async fn serve(
     allocate: Arc<Allocate>,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
-    let name = format!("eniway-{}.sock", resource.replace('/', "_"));
+    let name = socket_name(resource);
     let socket = folder.join(&name);
     while !shutdown.is_cancelled() {
         let mut watched = Folder::watch(folder)?;
@@ -118,6 +120,20 @@ async fn told(watched: &mut Folder, folder: &Path, name: &str, resource: &str) -
         true => watched.changes(name).await,
         false => Ok(()),
     }
+}
+
+/// A name of the kernel's for a socket has 107 bytes with its folder, and a resource may have more.
+fn socket_name(resource: &str) -> String {
+    const LONGEST: usize = 32;
+    let mut name = resource.replace('/', "_");
+    if name.len() > LONGEST {
+        let mut hasher = DefaultHasher::new();
+        resource.hash(&mut hasher);
+        // Of ASCII, as names of resources are; of others the hash tells enough.
+        let start = name.get(..LONGEST - 17).unwrap_or_default();
+        name = format!("{start}-{:016x}", hasher.finish());
+    }
+    format!("eniway-{name}.sock")
 }
 
 /// What an earlier agent left there is replaced.

@@ -44,6 +44,26 @@ impl Pods {
     /// # Errors
     /// When the kubelet does not answer: then it is not known whether one has it.
     pub async fn that_have(&self, device: &str) -> Result<Vec<Pod>, Error> {
+        self.that_have_of(device, |_| true).await
+    }
+
+    /// The pods that have the device with this ID by another resource's name than this one.
+    ///
+    /// # Errors
+    /// As for [`Pods::that_have`].
+    pub async fn that_have_otherwise(
+        &self,
+        device: &str,
+        resource: &str,
+    ) -> Result<Vec<Pod>, Error> {
+        self.that_have_of(device, |name| name != resource).await
+    }
+
+    async fn that_have_of(
+        &self,
+        device: &str,
+        is_meant: impl Fn(&str) -> bool,
+    ) -> Result<Vec<Pod>, Error> {
         let mut client = PodResourcesListerClient::new(connect(self.socket.clone()).await?);
         let mut request = tonic::Request::new(ListPodResourcesRequest {});
         request.set_timeout(PATIENCE);
@@ -52,6 +72,7 @@ impl Pods {
         let pods = answer.into_inner().pod_resources.into_iter();
         let having = pods.filter(|pod| {
             let devices = pod.containers.iter().flat_map(|one| &one.devices);
+            let devices = devices.filter(|devices| is_meant(&devices.resource_name));
             let mut ids = devices.flat_map(|devices| &devices.device_ids);
             ids.any(|id| id == device)
         });

@@ -2,7 +2,7 @@
 
 use std::{
     io::{Write as _, stdout},
-    sync::mpsc,
+    sync::Mutex,
     time::Duration,
 };
 
@@ -18,20 +18,24 @@ const TICK: Duration = Duration::from_millis(50);
 /// Until it is interrupted.
 pub(super) async fn run(which: &Which) -> Result<(), Error> {
     let bpf = Bpf::open(&which.bpffs)?;
-    let (sender, lines) = mpsc::channel();
+    let written = Mutex::new(Ok(()));
     let mut heard = Vec::new();
     for guard in guards(&bpf, which)? {
-        let (sender, name) = (sender.clone(), guard.to_string());
+        let (name, written) = (guard.to_string(), &written);
+        // At once: a program that tells without end must not fill the memory.
         let tell = move |line: &str| {
-            // The receiver lives as long as this function.
-            let _sent = sender.send(format!("{name} {line}"));
+            if let Ok(mut written) = written.lock()
+                && written.is_ok()
+            {
+                *written = writeln!(stdout(), "{name} {line}");
+            }
         };
         heard.extend(Verdicts::of(&guard.attached, tell)?);
     }
     loop {
         heard.iter_mut().for_each(Verdicts::tell);
-        for line in lines.try_iter() {
-            writeln!(stdout(), "{line}").map_err(Error::Output)?;
+        if let Ok(mut written) = written.lock() {
+            std::mem::replace(&mut *written, Ok(())).map_err(Error::Output)?;
         }
         tokio::time::sleep(TICK).await;
     }

@@ -122,10 +122,6 @@ pub fn bind(
     shown: &Shown,
 ) -> Option<Step> {
     let driver = &binding.driver;
-    let over = |function: &Function| Step::Override {
-        address: function.address.clone(),
-        driver: Some(driver.clone()),
-    };
     match presence {
         Presence::Ambiguous(_) => None,
         Presence::Present(interface) => {
@@ -139,7 +135,10 @@ pub fn bind(
                 return Some(Step::Keep { eni, kept });
             }
             if function.driver_override.as_ref() != Some(driver) {
-                return Some(over(function));
+                return Some(Step::Override {
+                    address: function.address.clone(),
+                    driver: Some(driver.clone()),
+                });
             }
             Some(Step::Unbind {
                 address: kept.address,
@@ -157,12 +156,16 @@ pub fn bind(
                 Some(now) if *now == kept.driver && !function.macs.is_empty() => {
                     Some(Step::Forget { eni: eni.clone() })
                 }
+                // Another was asked for before. It is the kernel's again first, so that all is asked that must be.
+                Some(now) if DRIVERS.contains(&now.as_str()) => {
+                    give_back(eni, presence, shown, false)
+                }
                 Some(_) => None,
                 None if function.driver_override.as_ref() == Some(driver) => Some(Step::Probe {
                     address: function.address.clone(),
                     driver: driver.clone(),
                 }),
-                None => Some(over(function)),
+                None => give_back(eni, presence, shown, false),
             }
         }
     }
@@ -274,6 +277,13 @@ pub fn refusal(
         let message = format!(
             "programs of the node have sockets at {}, of {name}; stop them first (`ss -anp`)",
             addresses.join(", ")
+        );
+        return Some((Obstacle::InUse, message));
+    }
+    if !shown.holders.is_empty() {
+        let message = format!(
+            "{} asked for {name}; DPDK gets it when it is let go",
+            shown.holders.join(", ")
         );
         return Some((Obstacle::InUse, message));
     }

@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use eniway_api::{EniId, NodeStatus};
-use tracing::warn;
+use tracing::{debug, warn};
 
-use super::{Agent, World};
+use super::{Agent, Offering, World};
 use crate::{
     apply::{self, Chain},
     bpf::Note,
@@ -22,10 +22,11 @@ use crate::{
     },
 };
 
+/// A program, or a pod, lets go of it.
+const HELD: Duration = Duration::from_secs(2);
+
 /// When to look again at a device of which the kernel tells nothing.
 pub(super) fn patience(wish: &Wish, shown: &Shown) -> Option<Duration> {
-    /// A program lets go of it.
-    const HELD: Duration = Duration::from_secs(2);
     /// An administrator loads a driver, stops a program, sets a parameter.
     const REFUSED: Duration = Duration::from_secs(10);
     match wish {
@@ -44,7 +45,13 @@ impl Agent {
     }
 
     /// What there is to know of the interface's PCI function; nothing of one that never leaves the kernel.
-    pub(super) async fn device(&self, wish: &Wish, presence: &Presence, world: &World) -> Shown {
+    pub(super) async fn device(
+        &self,
+        wish: &Wish,
+        presence: &Presence,
+        world: &World,
+        last: Option<&NodeStatus>,
+    ) -> Shown {
         let kept = wish
             .eni()
             .and_then(|eni| world.found.devices.get(eni.as_str()));
@@ -61,17 +68,23 @@ impl Agent {
             Presence::Present(interface) => Some(interface),
             Presence::Absent | Presence::Ambiguous(_) => None,
         };
-        let address = interface
-            .and_then(|interface| interface.pci_address.as_ref())
-            .or(kept.map(|kept| &kept.address));
-        let function = address.and_then(|address| self.kernel.pci().function(address));
+        let attached = wish.eni().and_then(|eni| world.attached(eni));
+        let in_pod = attached.is_some_and(|it| it.ifindex != 0);
+        let last = last.filter(|_| in_pod);
+        let function =
+            address(interface, kept, last).and_then(|address| self.kernel.pci().function(address));
         let binding = wanted.and_then(|device| device.binding.as_ref());
         let uses = match interface.filter(|_| binding.is_some()) {
             Some(interface) => self.uses(interface, world).await,
             None => Uses::default(),
         };
-        let may_go = binding.is_none() && (goes || kept.is_some());
-        let holders = match wish.eni().filter(|_| may_go) {
+        let driver = function.as_ref().and_then(|it| it.driver.as_ref());
+        let may_change = match binding {
+            None => goes || kept.is_some(),
+            Some(_) if interface.is_some() => self.devices.is_some(),
+            Some(binding) => kept.is_some() && driver != Some(&binding.driver),
+        };
+        let holders = match wish.eni().filter(|_| may_change) {
             Some(eni) => {
                 self.holders(&id(eni, function.as_ref()), function.as_ref())
                     .await
@@ -147,16 +160,47 @@ impl Agent {
         pods.into_iter().chain(processes).collect()
     }
 
-    /// Tells device plugins what pods may have of an interface.
-    pub(super) fn offer_device(&self, wish: &Wish, shown: &Shown, status: &NodeStatus) {
+    /// Offers a device no longer that is to go, or to change hands: nobody gets it while it is asked who has it.
+    pub(super) fn withdraw_device(&self, wish: &Wish) {
         let (Some(offering), Some(eni)) = (&self.devices, wish.eni()) else {
             return;
         };
-        let device = match wish {
+        let Some(device) = offering.devices.of(eni.as_str()) else {
+            return;
+        };
+        let stays = match wish {
+            Wish::Wait => true,
+            Wish::Provide(desired) => {
+                desired.device.binding.is_some() == (device.kind != Kind::Kernel)
+            }
+            Wish::Release { .. } => false,
+        };
+        if !stays {
+            offering.devices.tell(eni.as_str(), None);
+        }
+    }
+
+    /// Tells device plugins what pods may have of an interface; when to do so again.
+    pub(super) async fn offer_device(
+        &self,
+        wish: &Wish,
+        shown: &Shown,
+        status: &NodeStatus,
+    ) -> Option<Duration> {
+        let (offering, eni) = (self.devices.as_ref()?, wish.eni()?);
+        let mut device = match wish {
             Wish::Provide(desired) => offered(desired, shown, status),
             Wish::Wait | Wish::Release { .. } => None,
         };
+        let mut again = None;
+        if let Some(device) = &mut device
+            && is_renamed(offering, eni, device).await
+        {
+            device.healthy = false;
+            again = Some(HELD);
+        }
         offering.devices.tell(eni.as_str(), device);
+        again
     }
 
     /// The next steps of functions that no record knows, back to the kernel.
@@ -182,6 +226,36 @@ impl Agent {
     }
 }
 
+/// Whether a pod has the device by the name that its resource had before. The kubelet counts each name by itself, and
+/// would give it away once more.
+async fn is_renamed(offering: &Offering, eni: &EniId, device: &Offered) -> bool {
+    let before = offering.devices.of(eni.as_str());
+    if before.is_some_and(|before| before.resource == device.resource && before.healthy) {
+        return false;
+    }
+    let pods = offering
+        .pods
+        .that_have_otherwise(&device.id, &device.resource);
+    let pods = pods.await.inspect_err(|error| {
+        debug!(error = %Chain(error), "Pods' devices unknown");
+    });
+    pods.is_ok_and(|pods| !pods.is_empty())
+}
+
+/// The place of the interface's function. `last`: what was told of it before a pod had the interface. It is the same device
+/// there, and the kubelet knows it by its address.
+fn address<'a>(
+    interface: Option<&'a Interface>,
+    kept: Option<&'a Kept>,
+    last: Option<&'a NodeStatus>,
+) -> Option<&'a String> {
+    match (interface, kept) {
+        (Some(interface), _) => interface.pci_address.as_ref(),
+        (None, Some(kept)) => Some(&kept.address),
+        (None, None) => last.and_then(|last| last.pci_address.as_ref()),
+    }
+}
+
 /// What pods may have of the interface; nothing while its name or its place is wrong.
 fn offered(desired: &Desired, shown: &Shown, status: &NodeStatus) -> Option<Offered> {
     let told = status.dpdk.as_ref()?;
@@ -190,7 +264,10 @@ fn offered(desired: &Desired, shown: &Shown, status: &NodeStatus) -> Option<Offe
     let kind = match &desired.device.binding {
         None => Kind::Kernel,
         Some(binding) if binding.driver == VFIO => Kind::Vfio(function?.group.clone()?),
-        Some(_) => Kind::Uio(function?.uio?),
+        Some(binding) => Kind::Uio {
+            number: function?.uio?,
+            driver: binding.driver.clone(),
+        },
     };
     Some(Offered {
         resource,
@@ -204,4 +281,37 @@ fn offered(desired: &Desired, shown: &Shown, status: &NodeStatus) -> Option<Offe
 /// By what the kubelet knows a device. Virtual ones are a laboratory's.
 fn id(eni: &EniId, function: Option<&Function>) -> String {
     function.map_or_else(|| eni.to_string(), |it| it.address.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netlink;
+
+    #[test]
+    fn a_device_keeps_its_address_in_dpdks_hands_and_in_a_pod() {
+        let interface = Interface {
+            index: 3,
+            name: "ens6".to_owned(),
+            other_names: Vec::new(),
+            up: true,
+            mtu: 1500,
+            pci_address: Some("0000:00:06.0".to_owned()),
+            driver: Some("ena".to_owned()),
+            device: netlink::Device::default(),
+        };
+        let kept = Kept::parse("0000:00:07.0 ena ens7");
+        let last = NodeStatus {
+            pci_address: Some("0000:00:08.0".to_owned()),
+            ..NodeStatus::default()
+        };
+        let check = |interface, kept, last, expected: Option<&str>| {
+            assert_eq!(address(interface, kept, last).map(String::as_str), expected);
+        };
+        let (kept, last) = (kept.as_ref(), Some(&last));
+        check(Some(&interface), kept, last, Some("0000:00:06.0"));
+        check(None, kept, last, Some("0000:00:07.0"));
+        check(None, None, last, Some("0000:00:08.0"));
+        check(None, None, None, None);
+    }
 }

@@ -6,7 +6,7 @@ use super::{Failure, Reason, Situation, explain, missing, settled};
 use crate::{
     desired::{
         Desired,
-        dpdk::{Binding, VFIO, is_resource},
+        dpdk::{Binding, DRIVERS, VFIO, is_resource},
     },
     observe::{Interface, Presence},
     pci::Hugepages,
@@ -55,7 +55,10 @@ pub(super) fn handed_over(
         interface_name: Some(kept.interface.clone()),
         pci_address: Some(kept.address.clone()),
         driver: shown.function.as_ref().and_then(|it| it.driver.clone()),
-        dpdk: bound.then(|| told(desired, shown)),
+        dpdk: match bound {
+            true => Some(told(desired, shown)),
+            false => away(shown),
+        },
         ..settled(failure, phase)
     }
 }
@@ -71,16 +74,18 @@ pub(super) fn given_back(situation: &Situation<'_>, phase: NodePhase) -> NodeSta
             ..NodeStatus::default()
         },
     };
-    let (kept, function) = (shown.kept.as_ref(), shown.function.as_ref());
-    let is_away = kept.zip(function).is_some_and(|(kept, function)| {
-        let driver = function.driver.as_ref();
-        driver.is_some_and(|driver| *driver != kept.driver)
-    });
     NodeStatus {
-        // Until it is back, whoever has it reaches what it reaches.
-        dpdk: is_away.then(|| risk(shown)),
+        dpdk: away(shown),
         ..status
     }
+}
+
+/// What is to be said of a device that a driver for DPDK has, whichever was asked for: until it is back, whoever has it
+/// reaches what it reaches.
+fn away(shown: &Shown) -> Option<DpdkStatus> {
+    shown.kept.as_ref()?;
+    let driver = shown.function.as_ref()?.driver.as_deref()?;
+    DRIVERS.contains(&driver).then(|| risk(shown))
 }
 
 /// What the device can reach.
@@ -110,9 +115,12 @@ pub(super) fn held(shown: &Shown) -> Option<String> {
     } else {
         "has"
     };
-    let address = shown.function.as_ref().map_or("it", |it| &it.address);
+    let function = shown.function.as_ref();
+    let device = function.map_or("its device".to_owned(), |it| {
+        format!("the device {}", it.address)
+    });
     Some(format!(
-        "{who} {verb} the device {address}; it is released when it is let go"
+        "{who} {verb} {device}; it is released when it is let go"
     ))
 }
 
@@ -181,11 +189,17 @@ fn lacks(hugepages: &[Hugepages], numa_node: Option<u32>) -> Vec<String> {
     }
 }
 
-/// Somebody gave the function to another driver.
+/// Somebody gave the function to another driver, or it cannot leave the one that was asked for before.
 fn strange_driver(binding: &Binding, shown: &Shown) -> Option<Failure> {
     let (kept, function) = (shown.kept.as_ref()?, shown.function.as_ref()?);
     let driver = function.driver.as_ref()?;
     let is_known = *driver == binding.driver || *driver == kept.driver;
+    if !is_known && DRIVERS.contains(&driver.as_str()) {
+        return held(shown).map(|message| Failure {
+            reason: Reason::InUse,
+            message,
+        });
+    }
     (!is_known).then(|| Failure {
         reason: Reason::DriverUnsuitable,
         message: format!(

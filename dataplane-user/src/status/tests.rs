@@ -281,6 +281,22 @@ fn a_release_is_over_when_nothing_is_left_and_not_before() {
         &case(present(), None, false),
         &expect![[r#"{"phase":"Released","released":true}"#]],
     );
+    // Nothing of ours, but a pod was given it.
+    let held = |force| {
+        let mut held = case(present(), None, force);
+        held.device.holders = vec!["pod default/user".to_owned()];
+        held
+    };
+    check(
+        &held(false),
+        &expect![[
+            r#"{"phase":"Releasing","reason":"InUse","message":"pod default/user has its device; it is released when it is let go"}"#
+        ]],
+    );
+    check(
+        &held(true),
+        &expect![[r#"{"phase":"Released","released":true}"#]],
+    );
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::agent_node::{AgentNode, Eni};
 
 const FIRST: Eni = Eni(10);
 const SECOND: Eni = Eni(11);
+const RENAMED: &str = "example.com/faster";
 const RESOURCE: &str = "intel.com/kernel_1";
 /// What takes a Kubernetes, beside other tests.
 const PODS: Duration = Duration::from_secs(120);
@@ -158,6 +159,12 @@ fn an_interface_is_offered_held_and_released_when_its_pod_has_ended() {
     node.wait_patiently("the kubelet is told again", |node| {
         node.registrations() > before
     });
+    node.wait_allocatable(RESOURCE, "2");
+
+    // By another name it is the same device, which a pod has.
+    node.record_of_device(FIRST, &json!({"resourceName": RENAMED}));
+    node.wait_allocatable(RENAMED, "0");
+    node.record_of_device(FIRST, &json!({"resourceName": RESOURCE}));
     node.wait_allocatable(RESOURCE, "2");
 
     // What a pod has is not taken away.

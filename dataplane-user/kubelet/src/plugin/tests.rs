@@ -107,3 +107,17 @@ async fn a_kubelet_is_told_once_whenever_it_starts_and_sees_each_change() {
     served.await.unwrap().unwrap();
     assert!(!path.join("eniway-example.com_fast.sock").exists());
 }
+
+#[test]
+fn any_resource_has_a_socket_of_its_own_that_the_kernel_takes() {
+    assert_eq!(socket_name("a.b/c"), "eniway-a.b_c.sock");
+    let long = format!("{}.example.com/{}", "network".repeat(30), "fast".repeat(15));
+    let names = [socket_name(&long), socket_name(&format!("{long}r"))];
+    assert_ne!(names[0], names[1]);
+    for name in names {
+        assert!(
+            name.len() <= 44 && name.starts_with("eniway-network"),
+            "{name}"
+        );
+    }
+}

@@ -233,6 +233,25 @@ fn another_interface_in_the_devices_place_is_left_alone() {
 }
 
 #[test]
+fn another_driver_gets_it_by_way_of_the_kernels_and_all_is_asked_anew() {
+    let mut machine = Machine::new();
+    machine.go(&Machine::wanted(), ALL);
+    let mut other = Machine::wanted();
+    let binding = other.binding.as_mut().unwrap();
+    binding.driver = "igb_uio".to_owned();
+    let mut held = machine.clone();
+    held.open = true;
+    assert_eq!(held.next(&other), None);
+
+    machine.go(&other, ALL);
+    assert_eq!(machine.driver.as_deref(), Some("ena"), "nobody consented");
+    other.binding.as_mut().unwrap().allow_no_iommu = true;
+    machine.host.may_no_iommu = true;
+    machine.go(&other, ALL);
+    assert_eq!(machine.driver.as_deref(), Some("igb_uio"));
+}
+
+#[test]
 fn a_device_that_is_held_stays_unless_it_is_forced() {
     let eni = EniId::from("eni-1");
     let mut machine = Machine::new();
@@ -275,6 +294,10 @@ fn an_interface_that_is_used_stays_with_the_kernel() {
     check(
         |machine, _| machine.uses.children = vec!["macvlan0".to_owned()],
         &expect!["InUse: macvlan0 stand on ens6; remove them first"],
+    );
+    check(
+        |machine, _| machine.holders = vec!["pod default/fast".to_owned()],
+        &expect!["InUse: pod default/fast asked for ens6; DPDK gets it when it is let go"],
     );
 }
 

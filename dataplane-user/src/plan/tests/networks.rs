@@ -3,7 +3,13 @@
 use eniway_api::{Addressing, DeviceIndex, Ec2Status, InterfaceWish};
 
 use super::*;
-use crate::{desired::network::network, netlink::Address};
+use crate::{
+    desired::{
+        dpdk::{Binding, VFIO},
+        network::network,
+    },
+    netlink::Address,
+};
 
 /// What a record asks for whose interface the host addresses.
 pub(super) fn wanted() -> Network {
@@ -168,6 +174,15 @@ fn an_interface_is_in_the_hands_of_networkd_before_and_after_ours() {
         tell systemd-networkd to leave eni-1 alone
     "#]];
     check(absent, &wish, &first);
+    // Also where nothing else may be done yet: networkd's own sockets may be why.
+    let mut for_dpdk = provide(Network::default());
+    if let Wish::Provide(desired) = &mut for_dpdk {
+        desired.device.binding = Some(Binding {
+            driver: VFIO.to_owned(),
+            allow_no_iommu: false,
+        });
+    }
+    check(kernel.clone(), &for_dpdk, &first);
     let rounds = kernel.converge(&wish);
     assert!(rounds.starts_with("tell systemd-networkd"), "{rounds}");
     let mut used = kernel.clone();

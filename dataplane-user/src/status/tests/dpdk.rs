@@ -133,6 +133,19 @@ fn a_device_that_somebody_gave_to_another_driver_is_told() {
 }
 
 #[test]
+fn a_device_that_a_driver_of_before_has_waits_for_its_holder() {
+    let mut case = bound();
+    function(&mut case).driver = Some("igb_uio".to_owned());
+    case.device.holders = vec!["pod default/upf".to_owned()];
+    check(
+        &case,
+        &expect![[
+            r#"{"phase":"Failed","reason":"InUse","message":"pod default/upf has the device 0000:00:06.0; it is released when it is let go","interfaceName":"ens6","pciAddress":"0000:00:06.0","driver":"igb_uio","dpdk":{"iommuGroup":7,"noIOMMU":true}}"#
+        ]],
+    );
+}
+
+#[test]
 fn a_held_device_keeps_the_record_with_the_holders_name() {
     let mut case = Case {
         wish: Wish::Release {
@@ -158,6 +171,7 @@ fn a_held_device_keeps_the_record_with_the_holders_name() {
         ]],
     );
     case.device.kept = None;
+    case.device.holders.clear();
     check(&case, &expect![[r#"{"phase":"Released","released":true}"#]]);
 }
 
