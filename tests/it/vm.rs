@@ -5,7 +5,10 @@
 
 mod agent;
 mod dpdk;
+mod handbook;
 mod kubelet;
+mod node;
+mod systemd;
 mod testpmd;
 
 use std::time::Duration;

@@ -129,7 +129,7 @@ pub fn bind(
                 return None;
             }
             let function = shown.function.as_ref()?;
-            let kept = kept(interface)?;
+            let kept = kept(interface, function)?;
             if shown.kept.as_ref() != Some(&kept) {
                 let eni = eni.clone();
                 return Some(Step::Keep { eni, kept });
@@ -223,11 +223,12 @@ pub fn is_held(shown: &Shown) -> bool {
     is_open || !shown.holders.is_empty()
 }
 
-/// What is to be written down of `interface`; `None` for a virtual one.
-fn kept(interface: &Interface) -> Option<Kept> {
+/// What is to be written down of `interface` and its function, whose driver may have another name than the interface's
+/// (virtio-pci, virtio_net); `None` for a virtual one.
+fn kept(interface: &Interface, function: &Function) -> Option<Kept> {
     Some(Kept {
         address: interface.pci_address.clone()?,
-        driver: interface.driver.clone()?,
+        driver: function.driver.clone()?,
         interface: interface.name.clone(),
     })
 }

@@ -1,128 +1,20 @@
 //! The agent without Kubernetes on an instance that is a machine: EC2 plugs and pulls its cards.
 
-use std::cell::Cell;
-use std::sync::Arc;
 use std::time::Duration;
 
-use ec2_sim::Interface;
 use etherparse::PacketBuilder;
-use lab::vm::{Card, Instance, Job, Kernel, Machine, Model};
+use lab::vm::Model;
 use lab::wait;
-use serde_json::Value;
 
-use super::{DEADLINE, SOON, bytes_of, kernel, options, place_of, wait_pulled};
+use super::node::Node;
+use super::{SOON, bytes_of, kernel, options, place_of, wait_pulled};
 
 /// Where the VPC's router is in the lab's subnet multus-a, and somebody else's address there.
 const ROUTER: [u8; 4] = [10, 200, 101, 1];
 const STRANGER: [u8; 4] = [10, 200, 101, 250];
 const ROUTER_MAC: [u8; 6] = [6, 0, 0, 0, 0, 1];
-/// With what the unit of systemd leaves it: CAP_BPF, CAP_NET_ADMIN, CAP_SYS_PTRACE.
-const CONFINED: &str =
-    "setpriv --bounding-set=-all,+cap_39,+net_admin,+sys_ptrace --no-new-privs --";
 /// Between two frames that ask the same.
 const AGAIN: Duration = Duration::from_secs(1);
-
-/// An instance and the agent on it.
-pub(super) struct Node {
-    instance: Instance,
-    agent: Cell<Option<Job>>,
-}
-
-impl Node {
-    pub(super) fn start(kernel: &Kernel, iommu: bool, model: Model) -> Self {
-        let instance = Instance::start(kernel, &options(iommu), model, DEADLINE).unwrap();
-        Self {
-            instance,
-            agent: Cell::default(),
-        }
-    }
-
-    pub(super) fn machine(&self) -> &Machine {
-        self.instance.machine()
-    }
-
-    /// Starts the agent, or starts it anew, with arguments and a file of wishes.
-    pub(super) fn run_agent(&self, arguments: &str, file: &str) {
-        if let Some(agent) = self.agent.take() {
-            // It may not have begun yet.
-            let kill = "until pkill -KILL -x eniway-agent; do sleep 0.1; done";
-            self.machine().read(kill).unwrap();
-            self.machine().wait(agent).unwrap();
-        }
-        let agent = eniway_tests::binary("eniway-agent");
-        let metadata = self.instance.metadata_url();
-        let command = format!(
-            "cat > /run/agent.toml << 'end of file'\n{file}\nend of file\n\
-             exec {CONFINED} {} {arguments} --imds {metadata} --config /run/agent.toml",
-            agent.display()
-        );
-        self.agent
-            .set(Some(self.machine().begin(&command).unwrap()));
-    }
-
-    /// A power failure, after which no agent runs.
-    pub(super) fn reboot(&self) {
-        self.machine().reboot().unwrap();
-        self.agent.set(None);
-    }
-
-    /// Attaches an ENI, and waits for its card.
-    pub(super) fn attach(&self, index: u32) -> (Interface, Arc<Card>) {
-        let eni = self.instance.attach("multus-a", index).unwrap();
-        let card = wait::until("EC2 plugs the card", SOON, || self.instance.card(&eni));
-        (eni, card.unwrap())
-    }
-
-    pub(super) fn detach(&self, eni: &Interface) {
-        self.instance.detach(eni).unwrap();
-    }
-
-    /// What the agent tells of an ENI; `None`: nothing.
-    pub(super) fn state(&self, eni: &Interface) -> Option<Value> {
-        let path = format!("/run/eniway/interfaces/{}.json", eni.id);
-        let ended = self.machine().run(&format!("cat {path}")).unwrap();
-        serde_json::from_str(&ended.output).ok()
-    }
-
-    /// Waits until what the agent tells of an ENI is as `wanted` says; gives it.
-    pub(super) fn wait_for(
-        &self,
-        what: &str,
-        eni: &Interface,
-        wanted: impl Fn(&Value) -> bool,
-    ) -> Value {
-        wait::until(what, SOON, || {
-            let state = self.state(eni).unwrap_or_default();
-            match wanted(&state) {
-                true => Ok(state),
-                false => Err(format!("{state}\n{}", self.log())),
-            }
-        })
-        .unwrap()
-    }
-
-    pub(super) fn wait_ready(&self, eni: &Interface) -> Value {
-        self.wait_for("the interface is ready", eni, |state| {
-            state["node"]["phase"] == "Ready"
-        })
-    }
-
-    /// Waits until the agent tells nothing of an ENI any more.
-    pub(super) fn wait_gone(&self, eni: &Interface) {
-        wait::until("the agent is done with the ENI", SOON, || {
-            match self.state(eni) {
-                Some(state) => Err(format!("{state}\n{}", self.log())),
-                None => Ok(()),
-            }
-        })
-        .unwrap();
-    }
-
-    fn log(&self) -> String {
-        let log = self.agent.get().map(|agent| self.machine().output(agent));
-        log.unwrap_or_default()
-    }
-}
 
 /// An ARP request of the VPC's router.
 fn who_has(address: [u8; 4]) -> Vec<u8> {
@@ -142,7 +34,7 @@ fn is_answer(frame: &[u8], address: [u8; 4]) -> bool {
 
 #[test]
 fn an_eni_that_ec2_plugs_in_is_set_up_and_guarded_in_its_driver_until_ec2_pulls_it() {
-    let node = Node::start(&kernel("6.12"), false, Model::Virtio);
+    let node = Node::start(&kernel("6.12"), &options(false), Model::Virtio);
     node.run_agent(
         "",
         r#"
@@ -202,7 +94,7 @@ enforcement = "Enforce"
 
 #[test]
 fn an_instance_that_loses_its_power_gets_its_interfaces_back_as_they_were() {
-    let node = Node::start(&kernel("6.12"), true, Model::E1000e);
+    let node = Node::start(&kernel("6.12"), &options(true), Model::E1000e);
     let file = "[[interface]]\naddressing = \"Host\"\n[interface.dataPath]\nxdp = \"Auto\"";
     let (eni, card) = node.attach(1);
     node.run_agent("", file);

@@ -3,9 +3,9 @@
 use lab::vm::Model;
 use serde_json::Value;
 
-use super::agent::Node;
+use super::node::Node;
 use super::testpmd::Testpmd;
-use super::{driver, kernel, kernel_with_noiommu, place_of, wait_pulled, wait_relayed};
+use super::{driver, kernel, kernel_with_noiommu, options, place_of, wait_pulled, wait_relayed};
 
 pub(super) const NOTHING: &str = "";
 pub(super) const BOUND: &str = "[[interface]]\n[interface.dpdk]\nbind = true\n";
@@ -26,7 +26,7 @@ pub(super) fn says(state: &Value, reason: &str, message: &str) -> bool {
 
 #[test]
 fn a_device_goes_to_dpdk_and_comes_back_when_the_program_lets_go() {
-    let node = Node::start(&kernel("6.12"), true, Model::E1000e);
+    let node = Node::start(&kernel("6.12"), &options(true), Model::E1000e);
     node.run_agent(LABORATORY, BOUND);
     let (eni, card) = node.attach(1);
     let state = node.wait_for("DPDK has it", &eni, is_bound);
@@ -68,7 +68,7 @@ fn a_device_goes_to_dpdk_and_comes_back_when_the_program_lets_go() {
 
 #[test]
 fn a_device_is_bound_again_after_a_power_failure_and_pulled_only_when_its_program_lets_go() {
-    let node = Node::start(&kernel("6.12"), true, Model::E1000e);
+    let node = Node::start(&kernel("6.12"), &options(true), Model::E1000e);
     let (eni, card) = node.attach(1);
     node.run_agent(LABORATORY, BOUND);
     node.wait_for("DPDK has it", &eni, is_bound);
@@ -94,7 +94,7 @@ fn a_device_is_bound_again_after_a_power_failure_and_pulled_only_when_its_progra
 
 #[test]
 fn without_an_iommu_a_device_is_bound_when_user_agent_and_kernel_allow_it() {
-    let node = Node::start(&kernel_with_noiommu("6.1"), false, Model::E1000e);
+    let node = Node::start(&kernel_with_noiommu("6.1"), &options(false), Model::E1000e);
     let (eni, card) = node.attach(1);
     let allowed = format!("{BOUND}{UNSAFE}");
     let trusting = format!("{LABORATORY} --allow-unsafe-no-iommu");

@@ -10,12 +10,11 @@ use lab::vm::Model;
 use lab::wait;
 use tempfile::TempDir;
 
-use super::agent::Node;
 use super::dpdk::{BOUND, LABORATORY, NOTHING, is_bound, says};
+use super::node::Node;
 use super::testpmd::forwards;
-use super::{SOON, driver, kernel, place_of};
+use super::{SOON, driver, handbook, kernel, options, place_of};
 
-const HANDBOOK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/eniway/README.md");
 /// What stands in the handbook for the user's own.
 const IMAGE: &str = "YOUR-IMAGE-WITH-DPDK";
 const OURS: &str = "registry.local/dpdk:1";
@@ -48,15 +47,16 @@ evictionHard: {memory.available: 50Mi}
 
 /// The handbook's pod, with an image of ours, in the network of its node: there is no other.
 fn pod() -> String {
-    let handbook = std::fs::read_to_string(HANDBOOK).unwrap();
-    let (_, after) = handbook.split_once("apiVersion: v1\nkind: Pod\n").unwrap();
-    let (pod, _) = after.split_once("```").unwrap();
+    let section = handbook::section("Interfaces for DPDK");
+    let examples = handbook::examples(&section, "yaml");
+    let pods = examples.iter().flat_map(|example| example.split("---\n"));
+    let mut pods = pods.filter(|object| object.starts_with("apiVersion: v1\nkind: Pod\n"));
+    let pod = pods.next().expect("the handbook has a pod");
     assert!(pod.contains(IMAGE), "{pod}");
-    let pod = pod.replace(IMAGE, OURS).replace(
+    pod.replace(IMAGE, OURS).replace(
         "spec:\n",
         "spec:\n  hostNetwork: true\n  terminationGracePeriodSeconds: 5\n",
-    );
-    format!("apiVersion: v1\nkind: Pod\n{pod}")
+    )
 }
 
 /// The shared libraries that a program or a library takes.
@@ -120,7 +120,7 @@ fn the_handbooks_pod_moves_packets_on_a_device_that_the_kubelet_gave_it() {
         .locate(Program::Kubelet, &|line| println!("{line}"))
         .unwrap();
 
-    let node = Node::start(&kernel("6.12"), true, Model::E1000e);
+    let node = Node::start(&kernel("6.12"), &options(true), Model::E1000e);
     let machine = node.machine();
     let set_up = format!(
         "set -e

@@ -77,7 +77,7 @@ pub fn run(
     let nics = nics.iter().enumerate();
     let nics = nics.flat_map(|(number, nic)| nic.arguments(number));
     let script = format!("echo '{BEGINS}'\n(\n{command}\n)\necho '{ENDED}'$?\n");
-    let image = initramfs::write(kernel, &[], &script)?;
+    let image = initramfs::write(kernel, &[], &[("run", &script)])?;
     let mut qemu = qemu::command(kernel, &image.path(), "", deadline);
     qemu.args(["-M", "q35", "-serial", "stdio", "-no-reboot"]);
     let output = qemu.args(["-nic", "none"]).args(nics).output();

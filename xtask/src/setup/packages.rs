@@ -67,6 +67,7 @@ const PACKAGES: &[Package] = &[
     package("nftables", Program("nft"), Need::Peers),
     package("qemu-system-x86", Program("qemu-system-x86_64"), Need::Vm),
     package("busybox-static", Program("busybox"), Need::Vm),
+    package("udev", File("/lib/systemd/systemd-udevd"), Need::Vm),
     package("cpio", Program("cpio"), Need::Vm),
     package("kmod", Program("depmod"), Need::Vm),
     package("xz-utils", Program("xz"), Need::Vm),

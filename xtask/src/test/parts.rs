@@ -69,7 +69,8 @@ const fn beside(
     }
 }
 
-/// In the order in which they run.
+/// In the order in which they are shown. Those that may run beside others are last, so that nobody waits for them while there
+/// is something else to do.
 pub(crate) const PARTS: &[Part] = &[
     quick("format", "every file is as rustfmt writes it", format),
     quick("tidy", "the rules between modules, and xtask itself", tidy),
@@ -98,6 +99,18 @@ pub(crate) const PARTS: &[Part] = &[
         &[Need::Root, Need::Kernel],
         log,
     ),
+    slow(
+        "story",
+        "the demo, from helm install to an empty EC2, also while agents die",
+        STORY,
+        story,
+    ),
+    slow(
+        "licences",
+        "licences and sources of dependencies, by cargo-deny",
+        NOTHING,
+        licences,
+    ),
     beside(
         "images",
         "the static programs and their images are built",
@@ -121,18 +134,6 @@ pub(crate) const PARTS: &[Part] = &[
         "the controller through 10,000 bad days on a paused clock",
         NOTHING,
         simulation,
-    ),
-    slow(
-        "story",
-        "the demo, from helm install to an empty EC2, also while agents die",
-        STORY,
-        story,
-    ),
-    slow(
-        "licences",
-        "licences and sources of dependencies, by cargo-deny",
-        NOTHING,
-        licences,
     ),
 ];
 

@@ -176,6 +176,29 @@ fn a_device_goes_to_dpdk_and_back() {
 }
 
 #[test]
+fn the_driver_of_the_function_is_left_whatever_the_interface_calls_its_own() {
+    let mut machine = Machine::new();
+    machine.host.any_driver = true;
+    let (mut presence, mut shown) = (machine.presence(), machine.shown());
+    if let Presence::Present(interface) = &mut presence {
+        interface.driver = Some("virtio_net".to_owned());
+    }
+    shown.function.as_mut().unwrap().driver = Some("virtio-pci".to_owned());
+    let wanted = Machine::wanted();
+    let step = bind(
+        &EniId::from("eni-1"),
+        &wanted,
+        wanted.binding.as_ref().unwrap(),
+        &presence,
+        &shown,
+    );
+    let Some(Step::Keep { kept, .. }) = step else {
+        panic!("{step:?}")
+    };
+    assert_eq!(kept.driver, "virtio-pci");
+}
+
+#[test]
 fn who_changes_his_mind_between_two_steps_comes_to_the_end_all_the_same() {
     for there in 0..=ALL {
         for back in 0..=ALL {

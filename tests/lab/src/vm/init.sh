@@ -16,9 +16,12 @@ cp /run /new/.eniway-vm
 for folder in proc sys dev; do
     mount --move /$folder /new/$folder
 done
-mount -t tmpfs run /new/run
+mount -t tmpfs tmpfs /new/run
 mount -t bpf bpf /new/sys/fs/bpf
 ip link set lo up
+if [ -e /systemd ]; then
+    . /systemd
+fi
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 chroot /new /bin/sh /.eniway-vm
 echo o > /new/proc/sysrq-trigger

@@ -51,8 +51,16 @@ impl Drop for Image {
     }
 }
 
-/// Writes the file system of a machine that loads `modules` beside its own and runs the shell's `script`.
-pub(super) fn write(kernel: &Kernel, modules: &[&str], script: &str) -> Result<Image, Error> {
+/// A script of the shell's, and the name by which others find it.
+pub(super) type Script<'a> = (&'static str, &'a str);
+
+/// Writes the file system of a machine that loads `modules` beside its own and runs the script `run`, or what `systemd`
+/// makes of it.
+pub(super) fn write(
+    kernel: &Kernel,
+    modules: &[&str],
+    scripts: &[Script<'_>],
+) -> Result<Image, Error> {
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let name = format!("{}-{number}", std::process::id());
     let image = Image(cache::folder().join("vm/run").join(name));
@@ -67,7 +75,9 @@ pub(super) fn write(kernel: &Kernel, modules: &[&str], script: &str) -> Result<I
     }
     copy(&busybox(), &root.join("bin/busybox"))?;
     add(&root.join("init"), INIT)?;
-    add(&root.join("run"), script)?;
+    for (name, text) in scripts {
+        add(&root.join(name), text)?;
+    }
     let mut files = Vec::new();
     for module in MODULES.iter().chain(modules) {
         let more = kernel.module(module)?;

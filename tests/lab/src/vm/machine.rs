@@ -17,8 +17,6 @@ use super::qemu::{self, Process};
 use super::qmp::{Failure, Qmp};
 use super::{Ended, Error, Kernel};
 
-const SERVE: &str = include_str!("serve.sh");
-
 /// A running machine; it ends with this value.
 ///
 /// Its files are as new after each start, but for those below /var/lib/eniway.
@@ -40,7 +38,7 @@ impl Machine {
     /// # Errors
     /// [`Error::Gone`] with the console when it did not come so far.
     pub fn start(kernel: &Kernel, options: &Options, deadline: Duration) -> Result<Self, Error> {
-        let image = initramfs::write(kernel, options.modules, SERVE)?;
+        let image = initramfs::write(kernel, options.modules, options.scripts())?;
         let folder = image.folder();
         for name in ["shared", "shared/kept"] {
             let path = folder.join(name);
@@ -48,7 +46,7 @@ impl Machine {
         }
         let [qmp, control] = ["qmp", "control"].map(|name| listen(&folder.join(name)));
         let (qmp, control) = (qmp?, control?);
-        let mut command = qemu::command(kernel, &image.path(), options.boot(), deadline);
+        let mut command = qemu::command(kernel, &image.path(), &options.boot(), deadline);
         command.args(options.arguments(folder));
         let mut qemu = Process::start(&mut command, &folder.join("qemu.log"))?;
         let missing = |what: &str| Error::Gone {

@@ -2,12 +2,19 @@
 
 use std::path::Path;
 
+use super::initramfs::Script;
 use super::ports::{PORTS, port};
 
 /// This host, as seen from a machine's primary card.
 pub const HOST: &str = "10.0.2.2";
 /// What QEMU expects that card to be.
 const PRIMARY_ADDRESS: &str = "10.0.2.15/24";
+/// Takes the host's commands.
+const SERVE: Script<'_> = ("run", include_str!("serve.sh"));
+/// Has systemd start that.
+const HAND_OVER: Script<'_> = ("systemd", include_str!("systemd.sh"));
+/// It neither asks who starts it first nor brings Debian's files up to date.
+const SYSTEMD: &str = "systemd.firstboot=off systemd.condition-needs-update=0";
 
 /// What a machine is like.
 #[derive(Clone, Debug, Default)]
@@ -18,14 +25,23 @@ pub struct Options {
     pub modules: &'static [&'static str],
     /// The MAC address of a card that reaches this host's 127.0.0.1 as [`HOST`], if it is to have one.
     pub primary: Option<String>,
+    /// Whether Debian's systemd is its first process, with Debian's own units and none of this machine's.
+    pub systemd: bool,
 }
 
 impl Options {
     /// Words for the kernel.
-    pub(super) fn boot(&self) -> &'static str {
-        match self.iommu {
-            true => "intel_iommu=on",
-            false => "",
+    pub(super) fn boot(&self) -> String {
+        let words = [(self.iommu, "intel_iommu=on"), (self.systemd, SYSTEMD)];
+        let words = words.into_iter().filter(|(is_wanted, _)| *is_wanted);
+        words.map(|(_, word)| word).collect::<Vec<_>>().join(" ")
+    }
+
+    /// What runs in it at each start.
+    pub(super) fn scripts(&self) -> &'static [Script<'static>] {
+        match self.systemd {
+            true => &[SERVE, HAND_OVER],
+            false => &[SERVE],
         }
     }
 

@@ -1,0 +1,19 @@
+# Read by the first process: hands the machine to systemd, of whose units Debian's own and one for /run are there.
+mount -t tmpfs tmpfs /new/etc/systemd/system
+units=/new/run/systemd/system
+mkdir -p $units/multi-user.target.wants
+cat > $units/eniway-vm.service << 'end of file'
+[Unit]
+Description=Commands of the host
+
+[Service]
+Environment=HOME=/root
+ExecStart=/bin/sh /.eniway-vm
+end of file
+ln -s ../eniway-vm.service $units/multi-user.target.wants/
+# It is none, wherever the host's files come from.
+rm -f /new/.dockerenv
+# What the host has there is to stay.
+mkdir -p /new/etc/tmpfiles.d
+: > /new/etc/tmpfiles.d/tmp.conf
+exec switch_root /new /lib/systemd/systemd
