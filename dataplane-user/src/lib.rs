@@ -34,6 +34,7 @@ pub mod look;
 
 pub mod apply;
 pub mod bpf;
+pub mod capabilities;
 pub mod imds;
 pub mod kubernetes;
 pub mod metadata;

@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use crate::{
     apply::{Chain, Kernel, Programs},
+    capabilities,
     config::Config,
     device_plugins::{self, Folders},
     devices::Devices,
@@ -165,6 +166,12 @@ async fn work(
         },
     };
     info!(node = config.node_name.as_deref(), %instance, "Started");
+    if !capabilities::loads_fast_programs() {
+        warn!(
+            "Without CAP_PERFMON the kernel puts barriers into the programs, and each packet's check takes several times as \
+             long (agent.perfmon in the chart, CapabilityBoundingSet in systemd's unit)"
+        );
+    }
     let (netlink, links) = netlink::open()?;
     let agent = Agent {
         instance,

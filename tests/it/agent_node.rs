@@ -95,7 +95,7 @@ impl AgentNode {
         }
     }
 
-    /// Starts the agent with the two capabilities its pod has.
+    /// Starts the agent with the fewest capabilities that its pod may have: without CAP_PERFMON, which the kernel trusts more.
     pub(crate) fn start_agent(&mut self, more: &[&str]) {
         assert!(self.agent.is_none(), "one agent at a time");
         let log = self.log();

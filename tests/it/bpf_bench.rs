@@ -1,4 +1,4 @@
-//! The verifier accepts the programs, also from an agent with two capabilities, and the bench measures
+//! The verifier accepts the programs, also from an agent without CAP_PERFMON, and the bench measures
 //! them. Needs root.
 
 use std::{env, fs, net::Ipv4Addr, process::Command};
@@ -68,7 +68,7 @@ fn the_programs_of_a_current_kernel_load() {
 
 /// Without CAP_PERFMON the verifier forbids more. Needs setpriv, of util-linux.
 #[test]
-fn the_capabilities_of_the_chart_are_enough() {
+fn the_fewest_capabilities_of_the_chart_are_enough() {
     let output = Command::new("setpriv")
         .arg("--bounding-set=-all,+bpf,+net_admin")
         .arg(env::current_exe().unwrap())

@@ -132,7 +132,7 @@ fn start(lab: &Lab, node: &Namespace, agent: &Path) -> Result<Agent> {
     let log = File::create(lab.log_file("agent")).context("create the agent's log")?;
     let mut command = node.command("setpriv");
     command = command.args([
-        "--bounding-set=-all,+cap_39,+net_admin",
+        "--bounding-set=-all,+cap_39,+cap_38,+net_admin",
         "--no-new-privs",
         "--",
     ]);

@@ -111,6 +111,8 @@ enforcement = "Enforce"
     );
     let state = instance.wait_ready(&first);
     assert_eq!(state["node"]["xdp"]["mode"], "Native");
+    let log = instance.lab.logs("agent");
+    assert!(log.contains("Without CAP_PERFMON"), "{log}");
     assert_eq!(state["ec2"]["deviceIndex"], 1);
     let address = first.interface.addresses[0].to_string();
     assert_eq!(state["ec2"]["addresses"][0], format!("{address}/32"));

@@ -6,7 +6,7 @@ use super::{DEFAULT, FULL, name, render};
 
 /// Workloads by name: capabilities beside none, and whether they are root on the node's network.
 const PODS: [(&str, &[&str], bool); 3] = [
-    ("eniway-agent", &["BPF", "NET_ADMIN"], true),
+    ("eniway-agent", &["BPF", "NET_ADMIN", "PERFMON"], true),
     ("eniway-controller", &[], false),
     ("eniway-crds", &[], false),
 ];
@@ -55,6 +55,13 @@ fn containers_have_the_capabilities_they_need_and_no_other() {
             assert_eq!(added, capabilities, "{name}");
         }
     }
+}
+
+#[test]
+fn the_agent_does_without_perfmon_where_it_is_told_to() {
+    let pods = pods(&["--set", "clusterName=test,agent.perfmon=false"]);
+    let context = &pods[0].1["containers"][0]["securityContext"];
+    assert_eq!(context["capabilities"]["add"], json!(["BPF", "NET_ADMIN"]));
 }
 
 #[test]

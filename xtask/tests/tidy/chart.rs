@@ -33,5 +33,8 @@ fn nothing_is_privileged() {
             }
         }
     }
-    none("the pods need BPF and NET_ADMIN, and nothing else", &wrong);
+    none(
+        "the pods need BPF, NET_ADMIN and PERFMON, and nothing else",
+        &wrong,
+    );
 }

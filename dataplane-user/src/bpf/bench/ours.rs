@@ -5,10 +5,13 @@ use std::net::Ipv4Addr;
 use ipnet::IpNet;
 
 use super::{ADDRESS, MAC, PORT, REPEAT, Run, XDP_DROP, XDP_PASS, expect, frame};
-use crate::bpf::{
-    Error, GuardConfig, Mode,
-    steering::{Action, Rule},
-    trial::{Program, Trial},
+use crate::{
+    bpf::{
+        Error, GuardConfig, Mode,
+        steering::{Action, Rule},
+        trial::{Program, Trial},
+    },
+    capabilities::without_perfmon,
 };
 
 /// Whom the packets are for that a rule redirects.
@@ -24,7 +27,6 @@ const NEXT: u32 = u32::MAX;
 pub(super) struct Ours {
     pub(super) name: &'static str,
     program: Program,
-    frags: bool,
     /// The ENI's.
     addresses: &'static [&'static str],
     /// Steering rules.
@@ -35,6 +37,8 @@ pub(super) struct Ours {
     to: [u8; 4],
     /// What the program says of it.
     answer: u32,
+    /// Whether who loads it has CAP_PERFMON.
+    perfmon: bool,
 }
 
 /// What the last rule does.
@@ -49,19 +53,16 @@ enum Last {
 const CHECK: Ours = Ours {
     name: "eni_ingress, one address",
     program: Program::IngressXdp,
-    frags: false,
     addresses: &["10.0.1.10/32"],
     rules: 0,
     last: Last::Misses,
     to: ADDRESS,
     answer: XDP_PASS,
+    perfmon: true,
 };
 
-const FRAGS: Ours = Ours {
-    name: "eni_ingress with frags, one address",
-    frags: true,
-    ..CHECK
-};
+/// What runs on every kernel from 5.18 on, which can be asked how long a packet is.
+const FRAGS: bool = true;
 
 const REDIRECTS: Ours = Ours {
     name: "… and 1 rule, which redirects to another interface",
@@ -70,7 +71,7 @@ const REDIRECTS: Ours = Ours {
     last: Last::Redirects,
     to: REDIRECTED,
     answer: XDP_REDIRECT,
-    ..FRAGS
+    ..CHECK
 };
 
 pub(super) const OURS: &[Ours] = &[
@@ -91,28 +92,27 @@ pub(super) const OURS: &[Ours] = &[
         answer: XDP_DROP,
         ..CHECK
     },
-    FRAGS,
     Ours {
         name: "… and 1 rule that does not match",
         rules: 1,
-        ..FRAGS
+        ..CHECK
     },
     Ours {
         name: "… and 100 rules",
         rules: 100,
-        ..FRAGS
+        ..CHECK
     },
     Ours {
         name: "… and 1,000 rules",
         rules: 1000,
-        ..FRAGS
+        ..CHECK
     },
     Ours {
         name: "… and 1,000 rules, of which the last drops",
         rules: 1000,
         last: Last::Drops,
         answer: XDP_DROP,
-        ..FRAGS
+        ..CHECK
     },
     REDIRECTS,
     Ours {
@@ -132,6 +132,17 @@ pub(super) const OURS: &[Ours] = &[
         answer: NEXT,
         ..CHECK
     },
+    Ours {
+        name: "eni_ingress, one address, loaded without CAP_PERFMON",
+        perfmon: false,
+        ..CHECK
+    },
+    Ours {
+        name: "… and 1,000 rules",
+        rules: 1000,
+        perfmon: false,
+        ..CHECK
+    },
 ];
 
 /// Packets of one call that are redirected: each takes one from the time to live of the same frame, which is 255. The
@@ -143,12 +154,22 @@ impl Ours {
     pub(super) fn load(self, interface: u32) -> Result<Run, Error> {
         let redirects = self.last == Last::Redirects;
         let config = config(self.addresses);
-        let mut trial = Trial::steering(self.frags, &config, &self.rules(interface))?;
-        if redirects {
-            trial.allow(interface)?;
-        }
+        let rules = self.rules(interface);
         let repeat = if redirects { REDIRECTS_REPEAT } else { REPEAT };
         let frame = frame(self.to);
+        // It is loaded when it is first run.
+        let load = || {
+            let mut trial = Trial::steering(FRAGS, &config, &rules)?;
+            if redirects {
+                trial.allow(interface)?;
+            }
+            trial.answer(self.program, &frame, 1).map(|_| trial)
+        };
+        let mut trial = if self.perfmon {
+            load()
+        } else {
+            without_perfmon(load)
+        }?;
         Ok(Box::new(move || {
             let (answer, duration) = trial.answer(self.program, &frame, repeat)?;
             expect(self.name, self.answer, answer)?;
