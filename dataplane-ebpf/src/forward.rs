@@ -1,4 +1,4 @@
-//! Carries out the steering rule of a packet in XDP: counts it, and sends the packet where the rule says.
+//! Carries out the steering rule of a packet in XDP: sends the packet where the rule says.
 
 use core::{
     mem::MaybeUninit,
@@ -28,16 +28,18 @@ const AF_INET6: u8 = 10;
 /// What XDP answers for the packet of a rule.
 #[inline(always)]
 pub(crate) fn forward(context: &XdpContext, packet: &impl Bytes, steered: Steered) -> u32 {
-    // The operand's halves.
-    let (value, count) = (
-        (steered.operand & 0xffff_ffff) as u32,
-        (steered.operand >> 32) as u32,
-    );
-    match steered.kind {
+    let kind = steered.kind();
+    if kind == 0 || kind == kind::PASS {
+        return xdp_action::XDP_PASS;
+    }
+    let Some(action) = steered.action() else {
+        return xdp_action::XDP_PASS;
+    };
+    match kind {
         kind::DROP => xdp_action::XDP_DROP,
-        kind::REDIRECT => redirect(context, packet, value),
-        kind::CPU => to_cpu(packet, value, count),
-        kind::SOCKET => to_socket(context, steered.operand),
+        kind::REDIRECT => redirect(context, packet, action.value),
+        kind::CPU => to_cpu(packet, action.value, action.count),
+        kind::SOCKET => to_socket(context, action.queues),
         _ => xdp_action::XDP_PASS,
     }
 }

@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use eniway_abi::{
     Config, Direction, Outcome, Reason, counter_index,
-    steering::{PORTS_PER_ENTRY, Rules, kind},
+    steering::{Action, PORTS_PER_ENTRY, Rules, kind},
 };
 
 use crate::{
@@ -86,7 +86,7 @@ fn ingress(packet: &impl Head) -> Option<(Verdict, Steered)> {
     if verdict.reason == Reason::Passed {
         steered = steer(packet);
     }
-    if steered.kind == kind::DROP {
+    if steered.kind() == kind::DROP {
         verdict = Verdict {
             reason: Reason::Steering,
             outcome: Outcome::Dropped,
@@ -96,28 +96,46 @@ fn ingress(packet: &impl Head) -> Option<(Verdict, Steered)> {
     Some((verdict, steered))
 }
 
-/// What the rule says that a packet matches. In two numbers, for all that is known of a packet is carried along in words of
-/// the stack, matched or not; and both from a map, for the rule's own number would have the verifier follow every word
-/// of the bit vectors to the end.
+/// The rule that a packet matches: its kind, and above that its number; 0: none matches. In one register, for all that is
+/// known of a packet is carried along in words of the stack, matched or not.
 #[derive(Clone, Copy)]
-pub(crate) struct Steered {
-    /// One of [`mod@kind`]; 0: no rule matches.
-    pub(crate) kind: u32,
-    /// To sockets: of which queues. Else the action's value, and above it its count.
-    pub(crate) operand: u64,
-}
+pub(crate) struct Steered(u64);
 
 impl Steered {
-    const NOWHERE: Self = Self {
-        kind: 0,
-        operand: 0,
-    };
+    const NOWHERE: Self = Self(0);
+
+    /// One of [`mod@kind`]; 0: no rule matches.
+    #[inline(always)]
+    pub(crate) const fn kind(self) -> u32 {
+        (self.0 & 0xff) as u32
+    }
+
+    /// What the rule says: a copy, as in [`steer`]. `None` cannot happen.
+    #[inline(always)]
+    pub(crate) fn action(self) -> Option<Action> {
+        let rule = (self.0 >> 8 & 0xffff_ffff) as u32;
+        let action = ACTIONS.get(rule)?;
+        // SAFETY: an entry of the map, which nobody changes while programs use it.
+        let value = unsafe { read_volatile(&raw const action.value) };
+        // SAFETY: as above.
+        let count = unsafe { read_volatile(&raw const action.count) };
+        // SAFETY: as above.
+        let queues = unsafe { read_volatile(&raw const action.queues) };
+        Some(Action {
+            kind: self.kind(),
+            value,
+            count,
+            rule,
+            queues,
+        })
+    }
 }
 
-/// What the first rule says that the packet matches.
+/// The first rule that the packet matches.
 ///
-/// A copy, made here by volatile reads: of a pointer that may be null where it is used, kernels before 6.16 fear
-/// that it is followed in speculation, and refuse the program of those without CAP_PERFMON.
+/// Both its parts are from a map, for the number that was found would have the verifier follow every word of the bit vectors to
+/// the end. Copies, by volatile reads: of a pointer that may be null where it is used, kernels before 6.16 fear that it is followed in
+/// speculation, and refuse the program of those without CAP_PERFMON.
 #[inline(always)]
 fn steer(packet: &impl Bytes) -> Steered {
     // SAFETY: a constant of this object; volatile, so that LLVM does not take the value that the agent
@@ -141,17 +159,8 @@ fn steer(packet: &impl Bytes) -> Steered {
     // SAFETY: an entry of the map, which nobody changes while programs use it.
     let kind = unsafe { read_volatile(&raw const action.kind) };
     // SAFETY: as above.
-    let value = unsafe { read_volatile(&raw const action.value) };
-    // SAFETY: as above.
-    let count = unsafe { read_volatile(&raw const action.count) };
-    // SAFETY: as above.
-    let queues = unsafe { read_volatile(&raw const action.queues) };
-    let operand = if kind == kind::SOCKET {
-        queues
-    } else {
-        u64::from(value) | u64::from(count) << 32
-    };
-    Steered { kind, operand }
+    let rule = unsafe { read_volatile(&raw const action.rule) };
+    Steered(u64::from(kind) | u64::from(rule) << 8)
 }
 
 #[inline(always)]

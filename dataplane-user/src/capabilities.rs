@@ -2,31 +2,39 @@
 
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 
-/// Of those who have none of these the kernel wants barriers against speculative execution in their programs, and forbids
-/// them some arithmetic.
+/// The kernel trusts programs of those who have one of these: they run without barriers against speculative execution, and
+/// may compute with pointers.
 const TRUSTED: CapabilitySet = CapabilitySet::PERFMON.union(CapabilitySet::SYS_ADMIN);
 
-/// Whether the programs that this thread loads run without barriers. A thread whose capabilities are not told has none.
+/// Whether the kernel trusts the programs that this thread loads. A thread whose capabilities are not told has none.
 #[must_use]
-pub fn loads_fast_programs() -> bool {
+pub fn is_trusted() -> bool {
     capabilities(None).is_ok_and(|sets| sets.effective.intersects(TRUSTED))
 }
 
-/// Runs `load` without CAP_PERFMON, for those who measure what that costs.
+/// Runs `load` without CAP_PERFMON and CAP_SYS_ADMIN, for those who measure what trust saves.
 ///
 /// # Panics
 ///
 /// When this thread may not change its capabilities, which are its own to give up.
-pub fn without_perfmon<T>(load: impl FnOnce() -> T) -> T {
-    let all = capabilities(None).expect("a thread may ask for its own");
+pub fn distrusted<T>(load: impl FnOnce() -> T) -> T {
+    let before = capabilities(None).expect("a thread may ask for its own");
     let few = CapabilitySets {
-        effective: all.effective - TRUSTED,
-        ..all
+        effective: before.effective - TRUSTED,
+        ..before
     };
     set_capabilities(None, few).expect("they become fewer");
-    let loaded = load();
-    set_capabilities(None, all).expect("they were this thread's before");
-    loaded
+    let _restore = Restore(before);
+    load()
+}
+
+/// Gives back what was given up, also when `load` panics.
+struct Restore(CapabilitySets);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        set_capabilities(None, self.0).expect("they were this thread's before");
+    }
 }
 
 #[cfg(test)]
@@ -35,8 +43,10 @@ mod tests {
 
     #[test]
     fn what_is_given_up_comes_back() {
-        let before = loads_fast_programs();
-        assert!(!without_perfmon(loads_fast_programs));
-        assert_eq!(loads_fast_programs(), before);
+        let before = capabilities(None).unwrap();
+        let within = distrusted(|| capabilities(None).unwrap());
+        assert!(!within.effective.intersects(TRUSTED));
+        assert_eq!(within.permitted, before.permitted);
+        assert_eq!(capabilities(None).unwrap(), before);
     }
 }

@@ -166,7 +166,7 @@ async fn work(
         },
     };
     info!(node = config.node_name.as_deref(), %instance, "Started");
-    if !capabilities::loads_fast_programs() {
+    if !capabilities::is_trusted() {
         warn!(
             "Without CAP_PERFMON the kernel puts barriers into the programs, and each packet's check takes several times as \
              long (agent.perfmon in the chart, CapabilityBoundingSet in systemd's unit)"

@@ -35,6 +35,14 @@ fn the_bench_measures_every_program() {
             }
             assert!(ours.ratio(&bench.bare_drop) >= 1.0, "{ours:?}");
         }
+        // The kernel's barriers are there, where it wants any.
+        let of = |name: &str| bench.ours.iter().find(|ours| ours.name == name).unwrap();
+        let trusted = of("eni_ingress, one address");
+        let distrusted = of("eni_ingress, one address, loaded without CAP_PERFMON");
+        let mitigations = fs::read_to_string("/proc/cmdline").unwrap();
+        if !mitigations.contains("mitigations=off") {
+            assert!(distrusted.ratio(trusted) >= 1.5, "{distrusted:?}");
+        }
         assert!(!world.bpffs.join("bench").exists());
     });
 }

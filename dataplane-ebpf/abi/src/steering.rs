@@ -94,8 +94,9 @@ pub struct Action {
     pub value: u32,
     /// How many CPUs.
     pub count: u32,
-    /// Explicit, so that there is no implicit padding.
-    pub reserved: u32,
+    /// Its own number. Read back from the map it is any number to the verifier, which then need not follow each way on which
+    /// the rule was found.
+    pub rule: u32,
     /// Receive queues whose packets go to sockets, one bit each.
     pub queues: u64,
 }

@@ -131,9 +131,12 @@ pub fn compile(rules: &[Rule]) -> Tables {
         ..Tables::default()
     };
     tables.classes = classes.sets;
-    for rule in rules {
+    for (number, rule) in (0..).zip(rules) {
         let action = action(&rule.action, &mut tables.cpus);
-        tables.actions.push(action);
+        tables.actions.push(abi::Action {
+            rule: number,
+            ..action
+        });
     }
     tables
 }
@@ -358,15 +361,15 @@ mod tests {
         assert_eq!(tables.cpus, [2, 3, 1]);
         let actions = tables.actions.iter();
         let said: Vec<_> = actions
-            .map(|one| (one.kind, one.value, one.count, one.queues))
+            .map(|one| (one.rule, one.kind, one.value, one.count, one.queues))
             .collect();
         assert_eq!(
             said,
             [
-                (kind::CPU, 0, 2, 0),
-                (kind::CPU, 2, 1, 0),
-                (kind::SOCKET, 0, 0, 0b10_0001),
-                (kind::REDIRECT, 7, 0, 0),
+                (0, kind::CPU, 0, 2, 0),
+                (1, kind::CPU, 2, 1, 0),
+                (2, kind::SOCKET, 0, 0, 0b10_0001),
+                (3, kind::REDIRECT, 7, 0, 0),
             ]
         );
     }

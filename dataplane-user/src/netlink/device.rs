@@ -1,6 +1,7 @@
 //! What stands behind a link, as far as it decides where a packet can be checked.
 
 use super::{IfIndex, ethtool, features};
+use crate::capabilities;
 
 pub use super::features::XdpFeatures;
 
@@ -13,6 +14,8 @@ pub struct Device {
     /// Absent before 6.3.
     pub features: Option<XdpFeatures>,
     pub kernel: Release,
+    /// The kernel forbids this agent's programs some arithmetic.
+    pub is_distrusted: bool,
 }
 
 /// A driver, by what it calls itself.
@@ -41,6 +44,7 @@ pub(super) fn observe(index: IfIndex, name: &str) -> Device {
         channels: ethtool::channels(name).ok().flatten(),
         features: features::xdp_features(index).ok().flatten(),
         kernel: Release::current(),
+        is_distrusted: !capabilities::is_trusted(),
     }
 }
 

@@ -228,7 +228,10 @@ pub fn is_held(shown: &Shown) -> bool {
 fn kept(interface: &Interface, function: &Function) -> Option<Kept> {
     Some(Kept {
         address: interface.pci_address.clone()?,
-        driver: function.driver.clone()?,
+        driver: function
+            .driver
+            .clone()
+            .filter(|driver| !DRIVERS.contains(&driver.as_str()))?,
         interface: interface.name.clone(),
     })
 }

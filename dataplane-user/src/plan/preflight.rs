@@ -17,6 +17,10 @@ use crate::{
 /// headroom and what the stack needs behind the packet. ENA 2.13.3 and others take a few bytes more.
 pub const SINGLE_BUFFER_MTU: u32 = 3498;
 
+/// The first with programs for packets of several buffers. Those for one buffer compute a packet's length, which only trusted agents'
+/// may.
+const BUFFERS_KERNEL: Release = Release(5, 18);
+
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -96,6 +100,10 @@ pub fn preflight(
         })
     };
     let driver = Named(device);
+    if device.is_distrusted && device.kernel < BUFFERS_KERNEL {
+        let why = "before Linux 5.18 XDP takes CAP_PERFMON, which this node's agent has not (agent.perfmon in the chart)";
+        return refuse(Obstacle::Driver, why.to_owned());
+    }
     if let Some(why) = rules.never {
         return refuse(Obstacle::Driver, format!("{driver} {why}"));
     }
@@ -138,8 +146,7 @@ fn advise(why: &str, policy: &str) -> String {
 fn rules(device: &Device) -> Rules {
     let name = device.driver.as_ref().map(|driver| driver.name.as_str());
     let offers = |bits| device.features.is_some_and(|features| features.has(bits));
-    // Programs for packets of several buffers are new in 5.18.
-    let kernel_has_frags = device.kernel >= Release(5, 18);
+    let kernel_has_frags = device.kernel >= BUFFERS_KERNEL;
     match name {
         Some("ena") => {
             let ena = Ena::of(device);

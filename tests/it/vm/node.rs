@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use super::{DEADLINE, SOON};
 
-/// With what the unit of systemd leaves it: CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, CAP_SYS_PTRACE.
+/// With what the unit of systemd leaves it: CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, CAP_SYS_PTRACE. (The unit itself runs in
+/// the test with systemd.)
 const CONFINED: &str =
     "setpriv --bounding-set=-all,+cap_39,+net_admin,+cap_38,+sys_ptrace --no-new-privs --";
 

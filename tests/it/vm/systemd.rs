@@ -138,13 +138,13 @@ fn the_handbooks_steps_without_kubernetes_do_what_it_says() {
     assert_eq!(unit, "enabled");
     let log = type_in(machine, "journalctl --no-pager --unit=eniway-agent");
     assert!(
-        log.contains("Started") && !log.contains("CAP_PERFMON"),
+        log.contains("instance=") && !log.contains("CAP_PERFMON"),
         "{log}"
     );
 
-    // The first that fits counts.
-    let all = guarded.find("\n[[interface]]").unwrap();
-    write(&format!("{}\n{bound}", &guarded[..all]));
+    // Before the one for all others, as it is told.
+    let (first, others) = guarded.split_once("\n[[interface]]").unwrap();
+    write(&format!("{first}\n{bound}\n[[interface]]{others}"));
     type_in(machine, allow);
     machine.read(ACCEPT).unwrap();
     type_in(machine, restart);
@@ -164,7 +164,7 @@ fn the_handbooks_steps_without_kubernetes_do_what_it_says() {
     let disable = "systemctl disable --now eniway-agent";
     assert!(leave.contains(disable), "{leave}");
     type_in(machine, disable);
-    let traces = "find /run/eniway /sys/fs/bpf -type f
+    let traces = "find /run/eniway /sys/fs/bpf -type f -o -type l
         ls /run/systemd/network | grep eniway
         ip -details link show | grep -E 'xdp|altname fast'";
     let left = machine.run(traces).unwrap().output;

@@ -70,7 +70,7 @@ const fn beside(
 }
 
 /// In the order in which they are shown. Those that may run beside others are last, so that nobody waits for them while there
-/// is something else to do.
+/// is something else to do; so the others' deadlines must bear two busy processors, of which they have the first call.
 pub(crate) const PARTS: &[Part] = &[
     quick("format", "every file is as rustfmt writes it", format),
     quick("tidy", "the rules between modules, and xtask itself", tidy),

@@ -11,7 +11,7 @@ use crate::{
         steering::{Action, Rule},
         trial::{Program, Trial},
     },
-    capabilities::without_perfmon,
+    capabilities::distrusted,
 };
 
 /// Whom the packets are for that a rule redirects.
@@ -168,7 +168,7 @@ impl Ours {
         let mut trial = if self.perfmon {
             load()
         } else {
-            without_perfmon(load)
+            distrusted(load)
         }?;
         Ok(Box::new(move || {
             let (answer, duration) = trial.answer(self.program, &frame, repeat)?;

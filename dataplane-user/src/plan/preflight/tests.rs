@@ -30,6 +30,7 @@ fn decide(row: Row, ingress: WantedIngress, lower: MtuPolicy, reduce: ChannelPol
         channels,
         features: features.map(XdpFeatures),
         kernel: Release(major, minor),
+        is_distrusted: false,
     };
     let policy = Policy {
         ingress,
@@ -68,6 +69,30 @@ fn verdicts(row: Row) -> [String; 3] {
         }
         words
     })
+}
+
+#[test]
+fn an_agent_without_perfmon_checks_on_tc_where_the_kernel_wants_it() {
+    let path = |kernel, is_distrusted| {
+        let device = Device {
+            kernel,
+            is_distrusted,
+            ..Device::default()
+        };
+        let policy = Policy {
+            ingress: WantedIngress::XdpAuto,
+            mtu: MtuPolicy::Fail,
+            channels: ChannelPolicy::Fail,
+        };
+        preflight(policy, &device, 1500, None).path
+    };
+    let why = match path(Release(5, 17), true) {
+        Path::Tc(why) => why.unwrap(),
+        other => panic!("{other:?}"),
+    };
+    assert!(why.contains("agent.perfmon"), "{why}");
+    assert_eq!(path(Release(5, 17), false), Path::Native { frags: false });
+    assert_eq!(path(Release(5, 18), true), Path::Native { frags: true });
 }
 
 #[test]

@@ -72,6 +72,7 @@ impl Kernel {
             channels: Some(Channels { current, max: 8 }),
             features: None,
             kernel: Release(6, 8),
+            is_distrusted: false,
         };
         kernel
     }

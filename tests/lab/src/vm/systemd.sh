@@ -13,7 +13,7 @@ end of file
 ln -s ../eniway-vm.service $units/multi-user.target.wants/
 # It is none, wherever the host's files come from.
 rm -f /new/.dockerenv
-# What the host has there is to stay.
+# What the host has in /tmp is to stay.
 mkdir -p /new/etc/tmpfiles.d
 : > /new/etc/tmpfiles.d/tmp.conf
 exec switch_root /new /lib/systemd/systemd
