@@ -83,10 +83,14 @@ impl Options {
     }
 }
 
-/// The shell's words that give the primary card its address.
+/// The shell's words that give the primary card its address: by any name, which udev may be about to change.
 pub(super) fn set_up(mac: &str) -> String {
     format!(
-        "name=$(basename $(dirname $(grep -l {mac} /sys/class/net/*/address)))
-        ip address add {PRIMARY_ADDRESS} dev $name && ip link set $name up"
+        "for attempt in $(seq 100); do
+            name=$(basename $(dirname $(grep -l {mac} /sys/class/net/*/address)))
+            ip address replace {PRIMARY_ADDRESS} dev $name && ip link set $name up && exit
+            sleep 0.2
+        done
+        exit 1"
     )
 }
