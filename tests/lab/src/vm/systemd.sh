@@ -16,4 +16,6 @@ rm -f /new/.dockerenv
 # What the host has in /tmp is to stay.
 mkdir -p /new/etc/tmpfiles.d
 : > /new/etc/tmpfiles.d/tmp.conf
+# A first boot would switch all services on.
+[ -s /new/etc/machine-id ] || echo 0123456789abcdef0123456789abcdef > /new/etc/machine-id
 exec switch_root /new /lib/systemd/systemd
