@@ -1,5 +1,7 @@
-# Read by the first process: hands the machine to systemd, of whose units Debian's own and one for /run are there.
-mount -t tmpfs tmpfs /new/etc/systemd/system
+# Read by the first process: hands the machine to systemd, with the units and networks of Debian's packages alone, and a unit that serves the host.
+for folder in system network; do
+    mount -t tmpfs tmpfs /new/etc/systemd/$folder
+done
 units=/new/run/systemd/system
 mkdir -p $units/multi-user.target.wants
 cat > $units/eniway-vm.service << 'end of file'
