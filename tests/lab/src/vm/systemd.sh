@@ -1,4 +1,5 @@
-# Read by the first process: hands the machine to systemd, with the units and networks of Debian's packages alone, and a unit that serves the host.
+# Read by the first process: hands the machine to systemd, with the units and networks of Debian's packages alone, and
+# a unit that serves the host.
 for folder in system network; do
     mount -t tmpfs tmpfs /new/etc/systemd/$folder
 done
